@@ -1,0 +1,68 @@
+# Everything sets itself up: Python 3.11 or newer and make are enough. `make help` lists the targets.
+.DEFAULT_GOAL := help
+.PHONY: help serve test train check format bench image lock clean
+
+PYTHON ?= python3
+IMAGE ?= seqserve
+IMAGE_ARGS = -t $(IMAGE) --build-arg LOCK=$(LOCK) --build-arg REVISION=$(shell git rev-parse --short HEAD 2>/dev/null)
+
+# Two environments: what serves holds no torch, and developing must not change what serves.
+# make serve LOCK=requirements-cuda.lock serves from an environment with onnxruntime-gpu.
+LOCK ?= requirements.lock
+SERVE := .venv-serve$(LOCK:requirements%.lock=%)
+DEV := .venv
+UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
+export UV_PYTHON_DOWNLOADS := never
+unexport VIRTUAL_ENV
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+serve: $(SERVE)/installed ## start the service on 127.0.0.1:8000 (settings: SEQSERVE_* in the environment)
+	exec $(SERVE)/bin/python -m service
+
+test: $(DEV)/installed ## run the whole test suite
+	$(DEV)/bin/python -m pytest $(ARGS)
+
+train: $(DEV)/installed ## train and publish the starter models (ARGS="--preset NAME --data PATH" for yours)
+	$(DEV)/bin/python -m training.run $(ARGS)
+
+check: $(DEV)/installed ## format, lint, types, direction of imports
+	$(DEV)/bin/ruff format --check .
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/mypy
+	$(DEV)/bin/lint-imports
+
+format: $(DEV)/installed ## put the code in the house format
+	$(DEV)/bin/ruff format .
+	$(DEV)/bin/ruff check --fix .
+
+bench: $(DEV)/installed ## measure the service beside the bare onnxruntime loop, in one run
+	$(DEV)/bin/python -m tests.bench.run $(ARGS)
+
+image: ## build the container image with docker, podman or buildah
+	if docker info >/dev/null 2>&1; then docker build $(IMAGE_ARGS) .; \
+	elif command -v podman >/dev/null; then podman build --format docker $(IMAGE_ARGS) .; \
+	else buildah build --format docker $(IMAGE_ARGS) .; fi
+
+lock: $(UV) ## write the lock files anew from pyproject.toml
+	$(UV) pip compile -q --universal --generate-hashes --python-version 3.11 $(UPGRADE) pyproject.toml -o requirements.lock
+	$(UV) pip compile -q --universal --generate-hashes --python-version 3.11 $(UPGRADE) --extra training --group dev pyproject.toml -o requirements-dev.lock
+	$(UV) pip compile -q --universal --generate-hashes --python-version 3.11 $(UPGRADE) --extra cuda --overrides requirements-cuda.in pyproject.toml -o requirements-cuda.lock
+
+clean: ## remove the environments and caches
+	rm -rf .venv-serve* $(DEV) .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(SERVE)/installed: $(LOCK) | $(UV)
+	$(UV) venv -q --clear --python $(PYTHON) $(SERVE)
+	$(UV) pip sync -q --require-hashes --python $(SERVE)/bin/python $(LOCK)
+	touch $@
+
+$(DEV)/installed: requirements-dev.lock | $(UV)
+	$(UV) venv -q --clear --python $(PYTHON) $(DEV)
+	$(UV) pip sync -q --require-hashes --python $(DEV)/bin/python requirements-dev.lock
+	touch $@
+
+# uv, where the machine has none: in a folder of its own, so that no system Python is changed.
+.tools/bin/uv:
+	$(PYTHON) -m venv .tools 2>/dev/null && .tools/bin/python -m pip install -q uv || $(PYTHON) -m pip install -q --target .tools uv
