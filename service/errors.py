@@ -1,0 +1,80 @@
+"""Every error that a person or a client can be told, as one tree. Knows no HTTP library: a status is only a number.
+
+SeqserveError
+├── SettingsError        the environment asks for what cannot be had; the service does not start
+├── ArtifactError        a model folder is refused; the others serve on
+└── RequestError         ends one request; carries a status and an error_type
+    ├── InvalidRequest   422 validation
+    ├── NotFound         404 not_found
+    ├── TooLarge         413 too_large
+    ├── Overloaded       429 overloaded
+    ├── Unavailable      503 unavailable
+    └── InternalError    500 internal
+"""
+
+from typing import ClassVar
+
+
+class SeqserveError(Exception):
+    """The root; its text is one sentence fit for a person."""
+
+
+class SettingsError(SeqserveError):
+    """A setting is wrong or asks for what this machine does not have."""
+
+
+class ArtifactError(SeqserveError):
+    """A published model that must not be served, and why."""
+
+
+class RequestError(SeqserveError):
+    """One request ends with this status; the service goes on."""
+
+    status: ClassVar[int] = 500
+    error_type: ClassVar[str] = "internal"
+
+
+class InvalidRequest(RequestError):
+    """The request is wrong; the sentence names the field."""
+
+    status = 422
+    error_type = "validation"
+
+
+class NotFound(RequestError):
+    """No such model or route."""
+
+    status = 404
+    error_type = "not_found"
+
+
+class TooLarge(RequestError):
+    """Too many inputs, or one that is too long."""
+
+    status = 413
+    error_type = "too_large"
+
+
+class Overloaded(RequestError):
+    """The queue is full; nothing was accepted.
+
+    retry_after_s: whole seconds after which a further try makes sense.
+    """
+
+    status = 429
+    error_type = "overloaded"
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Unavailable(RequestError):
+    """Loading, shutting down, or without any model."""
+
+    status = 503
+    error_type = "unavailable"
+
+
+class InternalError(RequestError):
+    """Our own fault. The cause goes to the log, never to the client."""

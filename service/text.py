@@ -1,0 +1,103 @@
+"""CONTRACT between training and serving: text to ids and back, by one function for both.
+
+Owns what the words of `tokenizer.json` mean. Does not know how a vocabulary is chosen (training.vocabulary) nor what a model
+does with the ids.
+
+A word that follows a space is stored with a leading `▁` (U+2581), one that is attached to its forerunner (a full stop, say)
+without. Joining the words and writing a space for every `▁` therefore gives the normalised text back exactly.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import tokenizers
+
+PADDING = "<pad>"
+UNKNOWN = "<unk>"
+END = "</s>"
+SPACE = "▁"
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A text as ids, and the words of it that the vocabulary lacks, in order, each once."""
+
+    ids: list[int]
+    unknown_words: list[str]
+
+
+class Tokenizer:
+    """Text to ids and back for one model.
+
+    Special words are no part of any text: `<pad>` typed by a user is read as ordinary characters.
+    """
+
+    def __init__(self, backend: tokenizers.Tokenizer) -> None:
+        """Raises ValueError where the vocabulary is not one of ours."""
+        if backend.get_vocab_size(with_added_tokens=True) != backend.get_vocab_size(with_added_tokens=False):
+            raise ValueError("its tokenizer has added tokens, which a text could name")
+        padding_id, unknown_id = backend.token_to_id(PADDING), backend.token_to_id(UNKNOWN)
+        if padding_id is None or unknown_id is None:
+            raise ValueError(f"its tokenizer lacks {PADDING} or {UNKNOWN}")
+        self._backend = backend
+        self.padding_id: int = padding_id
+        self.unknown_id: int = unknown_id
+        self.end_id: int | None = backend.token_to_id(END)
+        words = [backend.id_to_token(word_id) for word_id in range(backend.get_vocab_size())]
+        if None in words:
+            raise ValueError("its tokenizer's ids have gaps")
+        self._pieces = [str(word).replace(SPACE, " ") for word in words]
+
+    @classmethod
+    def from_json(cls, text: str) -> "Tokenizer":
+        """Reads tokenizer.json. Raises ValueError where it is not one of ours."""
+        try:
+            backend = tokenizers.Tokenizer.from_str(text)
+        except Exception as error:  # the library raises bare Exception
+            raise ValueError(f"its tokenizer cannot be read: {error}") from error
+        return cls(backend)
+
+    def to_json(self) -> str:
+        return self._backend.to_str(pretty=True)
+
+    @property
+    def vocabulary_size(self) -> int:
+        """All ids, special ones included."""
+        return len(self._pieces)
+
+    @property
+    def special_ids(self) -> frozenset[int]:
+        return frozenset(i for i in (self.padding_id, self.unknown_id, self.end_id) if i is not None)
+
+    def normalise(self, text: str) -> str:
+        """The text as the model sees it: NFC, white space folded, and what else its preset says."""
+        normalizer = self._backend.normalizer
+        return text if normalizer is None else str(normalizer.normalize_str(text))
+
+    def encode(self, text: str) -> Encoded:
+        """The ids of a text's words; decode() of them is normalise(text) where every word is known."""
+        encoding = self._backend.encode(text, add_special_tokens=False)
+        ids: list[int] = encoding.ids
+        if self.unknown_id not in ids:
+            return Encoded(ids, [])
+        spans = (span for word_id, span in zip(ids, encoding.offsets, strict=True) if word_id == self.unknown_id)
+        unknown = dict.fromkeys(text[start:end].strip() for start, end in spans)
+        return Encoded(ids, list(unknown))
+
+    def encode_prompt(self, text: str) -> Encoded:
+        """As encode(), begun by the end-of-sentence id where the model knows one: a sentence starts where another ended."""
+        encoded = self.encode(text)
+        return encoded if self.end_id is None else Encoded([self.end_id, *encoded.ids], encoded.unknown_words)
+
+    def piece(self, word_id: int) -> str:
+        """What one id adds to a text, its leading space included."""
+        return self._pieces[word_id]
+
+    def continuation(self, ids: Iterable[int]) -> str:
+        """The text that ids add to the text before them; special ids add nothing."""
+        special = self.special_ids
+        return "".join(self._pieces[i] for i in ids if i not in special)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ids that stand alone."""
+        return self.continuation(ids).removeprefix(" ")
