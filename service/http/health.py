@@ -1,0 +1,30 @@
+"""GET /livez, /readyz, /health and /metrics: for the machines that watch this one."""
+
+from fastapi import APIRouter, Response
+
+from service.errors import Unavailable
+from service.http.schemas import HealthAnswer
+from service.metrics import CONTENT_TYPE, Metrics
+from service.registry import Registry
+
+
+def health_routes(registry: Registry, metrics: Metrics) -> APIRouter:
+    router = APIRouter(tags=["health"])
+
+    @router.get("/livez", summary="The process answers; says nothing of models or load")
+    async def livez() -> HealthAnswer:
+        return HealthAnswer(status="live")
+
+    @router.get("/readyz", summary="Models are loaded and their loops run; a full queue changes nothing")
+    @router.get("/health", summary="The same as /readyz")
+    async def readyz() -> HealthAnswer:
+        faults = registry.faults()
+        if faults:
+            raise Unavailable("; ".join(faults))
+        return HealthAnswer(status="ready")
+
+    @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+    async def read_metrics() -> Response:
+        return Response(metrics.render(), media_type=CONTENT_TYPE)
+
+    return router

@@ -1,0 +1,169 @@
+"""The onnxruntime session of one model. Owns batches of ids going in, logits and state coming out; holds nothing of a request.
+
+State is data: step(ids, state) -> (logits, state). A state is a tuple of arrays, each (layers, B, hidden): one for RNN and GRU,
+two (h and c) for LSTM. Row i of a batch is `[:, i, :]` of each. stack and unstack are inverses.
+
+A row's answer never depends on its batch-mates: right padding is exact because the operators are told the lengths, and
+onnxruntime's fp32 kernels give a row the same bits for any batch size, except that `RNN` rounds a lone row differently.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+# onnxruntime's Linux wheels report to their maker from the moment they are imported, unless this is set before.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime as ort
+
+from service.artifact import Artifact, Manifest
+from service.errors import ArtifactError, SettingsError
+
+Array = npt.NDArray[np.float32]
+State = tuple[Array, ...]
+Provider = Literal["cpu", "cuda"]
+
+ONNXRUNTIME_VERSION: str = ort.__version__
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_DTYPES = {"tensor(int64)": "int64", "tensor(int32)": "int32", "tensor(float)": "float32"}
+
+# Another processor rounds differently and must not refuse a good model; a wrong model is off by far more.
+GOLDEN_TOLERANCE = 2e-3
+
+
+class Runtime:
+    """One model, ready to run. Safe to call from several threads."""
+
+    def __init__(self, artifact: Artifact, provider: Provider = "cpu", threads: int = 1) -> None:
+        """Raises SettingsError where the provider cannot be had, ArtifactError where the graph is not what its manifest says."""
+        require_provider(provider)
+        self.manifest: Manifest = artifact.manifest
+        self._where = f"{artifact.manifest.name}/{artifact.manifest.version}"
+        self._session = _open_session(self._where, artifact.graph, provider, threads)
+        self._outputs = [tensor.name for tensor in self.manifest.outputs]
+        # onnxruntime's RNN rounds a lone row differently from one among others: it never runs alone.
+        self._min_rows = 2 if self.manifest.cell == "rnn" else 1
+        self._check_tensors()
+        self._check_golden()
+
+    def initial_state(self, rows: int) -> State:
+        """Zeros, each (layers, rows, hidden): the state before any word."""
+        shape = (self.manifest.layers, rows, self.manifest.sizes.hidden)
+        return tuple(np.zeros(shape, np.float32) for _ in self.manifest.state)
+
+    def step(self, ids: npt.NDArray[np.int64], lengths: npt.NDArray[np.int32], state: State) -> tuple[Array, State]:
+        """Feeds ids (B, T), padded on the right to lengths (B), after state.
+
+        Returns the logits (B, V) of the word after each row's last real one, and the state there.
+        """
+        named = {spec.input: part for spec, part in zip(self.manifest.state, state, strict=True)}
+        logits, *after = self._run(ids, lengths, named)
+        return logits, tuple(after)
+
+    def classify(self, ids: npt.NDArray[np.int64], lengths: npt.NDArray[np.int32]) -> Array:
+        """The logits (B, C) of whole texts, ids (B, T) padded on the right to lengths (B)."""
+        return self._run(ids, lengths, {})[0]
+
+    def _run(self, ids: npt.NDArray[np.int64], lengths: npt.NDArray[np.int32], state: dict[str, Array]) -> list[Array]:
+        rows = len(ids)
+        if rows >= self._min_rows:
+            outputs: list[Array] = self._session.run(self._outputs, {"ids": ids, "lengths": lengths, **state})
+            return outputs
+        twice = {name: np.repeat(part, 2, axis=1) for name, part in state.items()}
+        logits, *after = self._run(np.repeat(ids, 2, axis=0), np.repeat(lengths, 2), twice)
+        return [logits[:rows], *(part[:, :rows] for part in after)]
+
+    def _check_tensors(self) -> None:
+        """The graph's inputs and outputs are the manifest's, by name, element type and fixed sizes."""
+        pairs = [
+            ("input", self.manifest.inputs, self._session.get_inputs()),
+            ("output", self.manifest.outputs, self._session.get_outputs()),
+        ]
+        for kind, declared, found in pairs:
+            expected = {t.name: (t.dtype, [d if isinstance(d, int) else None for d in t.shape]) for t in declared}
+            actual = {t.name: (_DTYPES.get(t.type, t.type), [d if isinstance(d, int) else None for d in t.shape]) for t in found}
+            if expected != actual:
+                raise ArtifactError(f"{self._where}: the graph's {kind}s are {actual}, the manifest says {expected}")
+
+    def _check_golden(self) -> None:
+        """All golden examples as one padded batch give the logits that the trainer saw."""
+        golden = self.manifest.golden
+        ids, lengths = pad([example.ids for example in golden], self.manifest.special_ids.padding)
+        try:
+            if self.manifest.task == "generate":
+                logits, _ = self.step(ids, lengths, self.initial_state(len(golden)))
+            else:
+                logits = self.classify(ids, lengths)
+            for row, example in zip(logits, golden, strict=True):
+                worst = np.max(np.abs(row[example.outputs] - np.asarray(example.logits, np.float32)))
+                if not worst <= GOLDEN_TOLERANCE:
+                    raise ArtifactError(
+                        f"{self._where}: the golden example {example.text!r} is answered differently, by {worst:.2g}"
+                    )
+        except ArtifactError:
+            raise
+        except Exception as error:  # onnxruntime raises classes of its own, all of them Exception
+            raise ArtifactError(f"{self._where}: the graph does not run: {_first_line(error)}") from error
+
+
+def require_provider(provider: Provider) -> None:
+    """Raises SettingsError, saying what to do, where onnxruntime lacks the provider."""
+    if _PROVIDERS[provider] not in ort.get_available_providers():
+        raise SettingsError(
+            f"SEQSERVE_PROVIDER={provider}, but the installed onnxruntime {ort.__version__} has no {_PROVIDERS[provider]}: "
+            "install requirements-cuda.lock (onnxruntime-gpu) or set SEQSERVE_PROVIDER=cpu"
+        )
+    if provider == "cuda":
+        ort.preload_dlls()  # the CUDA libraries that came as wheels beside onnxruntime-gpu
+
+
+def pad(rows: Sequence[Sequence[int]], padding_id: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+    """Ids of different lengths as one batch (B, T), filled up on the right, and the lengths (B)."""
+    lengths = np.fromiter((len(row) for row in rows), np.int32, len(rows))
+    ids = np.full((len(rows), int(lengths.max())), padding_id, np.int64)
+    for target, row in zip(ids, rows, strict=True):
+        target[: len(row)] = row
+    return ids, lengths
+
+
+def stack(states: Sequence[State]) -> State:
+    """States of several batches as one, rows in the order given. The inverse of unstack."""
+    return tuple(np.concatenate(parts, axis=1) for parts in zip(*states, strict=True))
+
+
+def unstack(state: State) -> list[State]:
+    """Each row of a state as a state of one row, not sharing memory with it. The inverse of stack."""
+    return [select(state, [row]) for row in range(state[0].shape[1])]
+
+
+def select(state: State, rows: Sequence[int]) -> State:
+    """A copy of some rows of a state, in the order given."""
+    return tuple(np.ascontiguousarray(part[:, rows]) for part in state)
+
+
+def _open_session(where: str, graph: bytes, provider: Provider, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # A thread that spins while it waits burns a whole core of an idle service.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        # From bytes, so that a graph cannot name other files.
+        session = ort.InferenceSession(graph, options, providers=[_PROVIDERS[provider]])
+    except Exception as error:  # onnxruntime raises classes of its own, all of them Exception
+        raise ArtifactError(f"{where}: onnxruntime cannot load the graph: {_first_line(error)}") from error
+    session.disable_fallback()
+    if session.get_providers()[0] != _PROVIDERS[provider]:
+        raise SettingsError(
+            f"SEQSERVE_PROVIDER={provider}, but onnxruntime fell back to {session.get_providers()[0]}: no usable device"
+        )
+    return session
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]

@@ -1,0 +1,116 @@
+"""A thread that answers accepted requests: the door, the hand-over and the orderly end that all workers share.
+
+Owns that every accepted request ends exactly once, also when the thread dies or is told to stop. Knows no models.
+"""
+
+import logging
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from service.errors import RequestError, Unavailable
+from service.inference.ticket import Door, Ticket
+from service.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+P = TypeVar("P")  # a part of a request, as its worker sees it
+R = TypeVar("R")  # what answers a part
+
+
+class Worker(ABC, Generic[P, R]):
+    """Subclasses say how parts are taken over (_add), worked on (_round), and when nothing is left (_idle)."""
+
+    def __init__(self, name: str, places: int, metrics: Metrics) -> None:
+        self.name = name
+        self._metrics = metrics
+        self._door = Door(places)
+        self._tickets: set[Ticket[R]] = set()
+        self._arrived: list[P] = []
+        self._closed = False
+        self._wake = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name=f"seqserve-{name}", daemon=True)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it takes requests."""
+        return self._thread.is_alive() and not self._closed
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self, timeout_s: float) -> None:
+        """Refuses new requests, answers the accepted ones, and stops. What is left after timeout_s ends as unavailable."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify()
+        self._thread.join(timeout_s)
+        self._end_all()
+
+    def _accept(self, ticket: Ticket[R], parts: Sequence[P]) -> Ticket[R]:
+        """Takes a request in, whole. Raises Overloaded or Unavailable, and then has taken nothing."""
+        with self._wake:
+            if not self.alive:
+                raise Unavailable(f"the model {self.name} is not running")
+            try:
+                self._door.enter(ticket)
+            except RequestError:
+                self._metrics.refused.labels(self.name).inc(ticket.parts)
+                raise
+            self._tickets.add(ticket)
+            self._arrived += parts
+            self._wake.notify()
+        ticket.future.add_done_callback(lambda _: self._ended(ticket))
+        return ticket
+
+    @abstractmethod
+    def _add(self, part: P) -> None:
+        """Takes over an accepted part."""
+
+    @abstractmethod
+    def _round(self) -> None:
+        """Some work on what was added; called again until _idle."""
+
+    @property
+    @abstractmethod
+    def _idle(self) -> bool:
+        """Whether nothing that was added is left to do."""
+
+    def _attempt(self, tickets: Sequence[Ticket[R]], work: Callable[[], None]) -> None:
+        """Does work for these tickets; if it fails, they end with an error, and no others."""
+        try:
+            work()
+        except Exception as error:
+            log.exception("%s: a batch of %d rows failed", self.name, len(tickets))
+            for ticket in tickets:
+                ticket.fail(error)
+
+    def _run(self) -> None:
+        try:
+            while self._wait_for_work():
+                self._round()
+        except Exception:
+            log.exception("%s: the loop died", self.name)
+        finally:
+            with self._wake:  # whoever is being accepted at this moment is accepted before, and ended with the others
+                self._closed = True
+            self._end_all()
+
+    def _wait_for_work(self) -> bool:
+        """False where it was closed and everything is answered."""
+        with self._wake:
+            self._wake.wait_for(lambda: self._arrived or not self._idle or self._closed)
+            arrived, self._arrived = self._arrived, []
+        for part in arrived:
+            self._add(part)
+        return not (self._closed and self._idle)
+
+    def _end_all(self) -> None:
+        for ticket in list(self._tickets):
+            ticket.fail(Unavailable("the service is shutting down"))
+
+    def _ended(self, ticket: Ticket[R]) -> None:
+        self._tickets.discard(ticket)
+        outcome = "cancelled" if ticket.future.cancelled() else "error" if ticket.future.exception() else "answer"
+        self._metrics.endings.labels(self.name, outcome).inc(ticket.parts)

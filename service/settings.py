@@ -1,0 +1,81 @@
+"""The settings: frozen, read once from the environment (prefix SEQSERVE_), passed down. Knows no other module's business."""
+
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.errors import SettingsError
+
+PREFIX = "SEQSERVE_"
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Settings(BaseSettings):
+    """What an operator may change. Every field is SEQSERVE_<NAME> in the environment."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    models: Path = Field(Path("models"), description="folder of published models")
+    generate_model: str = Field("korean-next-word", description="model of /generate where a request names none")
+    classify_model: str = Field("korean-sentiment", description="model of /classify where a request names none")
+    provider: Literal["cpu", "cuda"] = Field("cpu", description="onnxruntime execution provider")
+    threads: int = Field(0, ge=0, le=256, description="threads of a model's operators; 0: one fewer than the cores, 1 to 4")
+    max_rows: Positive = Field(64, description="sequences that a model generates at the same time")
+    max_prefill_words: Positive = Field(1024, description="padded prompt words read between two generation steps")
+    max_batch_words: Positive = Field(2048, description="padded words in one classification batch")
+    max_waiting: Positive = Field(1024, description="inputs that a model has accepted and not answered; more get 429")
+    max_inputs: Positive = Field(256, description="inputs in one request; more get 413")
+    max_input_characters: Positive = Field(20_000, description="characters of one input; more get 413")
+    max_body_bytes: Positive = Field(2_000_000, description="bytes of a request's body; more get 413")
+    max_new_tokens: Positive = Field(512, description="largest max_new_tokens of a request")
+    max_best_of: Positive = Field(8, description="largest best_of of a request")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what goes to the log")
+
+    @property
+    def operator_threads(self) -> int:
+        """threads, or what the cores allow: one is left for HTTP, and small models gain nothing beyond four."""
+        return self.threads or min(4, max(1, available_cores() - 1))
+
+
+def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Settings from the environment. Raises SettingsError, naming the variable, for a wrong value or an unknown name."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    unknown = sorted(name for name in environment if name.upper().startswith(PREFIX) and name.upper() not in known)
+    if unknown:
+        raise SettingsError(
+            f"{unknown[0]} is no setting; there are {', '.join(sorted(known))} "
+            "(in Kubernetes, a Service called seqserve adds such names: set enableServiceLinks: false)"
+        )
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise SettingsError(f"{PREFIX}{str(first['loc'][0]).upper()}={first['input']}: {first['msg']}") from error
+
+
+def available_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Cores this process may use: its affinity, cut by the cgroup's quota (v2 or v1), never the host's count."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cgroup_quota(cgroup)
+    return affinity if quota is None else max(1, min(affinity, math.ceil(quota)))
+
+
+def _cgroup_quota(cgroup: Path) -> float | None:
+    """Cores granted, or None where there is no limit."""
+    try:
+        if (cgroup / "cpu.max").exists():
+            quota, period = (cgroup / "cpu.max").read_text().split()
+        else:
+            quota = (cgroup / "cpu" / "cpu.cfs_quota_us").read_text().strip()
+            period = (cgroup / "cpu" / "cpu.cfs_period_us").read_text().strip()
+        return None if quota in ("max", "-1") else int(quota) / int(period)
+    except (OSError, ValueError):
+        return None
