@@ -1,0 +1,80 @@
+"""A finished model as the next version in models/, all of it or nothing of it."""
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from service import artifact
+from service.artifact import Manifest
+from service.errors import ArtifactError, SettingsError
+from service.inference.runtime import Runtime
+from training.errors import PublishError
+
+
+def next_version(models: Path, name: str) -> int:
+    """One more than the highest version there is, good or bad."""
+    folder = models / name
+    taken = [int(p.name) for p in folder.iterdir() if artifact.VERSION_PATTERN.fullmatch(p.name)] if folder.is_dir() else []
+    return max(taken, default=0) + 1
+
+
+def publish(models: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Path:
+    """Writes the folder beside the others, reads it back as the service will, and renames it into place.
+
+    manifest's version and files are filled in here. A reader sees the whole folder or none, at any moment and after a crash.
+    Raises PublishError; then nothing is published.
+    """
+    try:
+        models.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".publishing-", dir=models) as staging:
+            while True:
+                version = next_version(models, manifest.name)
+                staged = _stage(Path(staging), manifest.model_copy(update={"version": version}), files)
+                target = models / manifest.name / str(version)
+                target.parent.mkdir(exist_ok=True)
+                if _rename(staged, target):
+                    _flush_folder(target.parent)
+                    return target
+    except (ArtifactError, SettingsError) as error:
+        raise PublishError(f"what was written does not load again: {error}") from error
+    except OSError as error:
+        raise PublishError(f"{models}: cannot be published to: {error.strerror or error}") from error
+
+
+def _stage(staging: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Path:
+    """The folder, flushed to the disk and verified, still out of sight."""
+    hashes = {name: artifact.sha256(content) for name, content in files.items()}
+    manifest = manifest.model_copy(update={"files": hashes})
+    folder = staging / manifest.name / str(manifest.version)
+    shutil.rmtree(folder.parent, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name, content in {**files, artifact.MANIFEST: manifest.model_dump_json(indent=2).encode()}.items():
+        with (folder / name).open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    _flush_folder(folder)
+    Runtime(artifact.load(folder))
+    return folder
+
+
+def _rename(source: Path, target: Path) -> bool:
+    """False where another run took the version in the meantime."""
+    try:
+        source.rename(target)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
