@@ -1,10 +1,12 @@
 # Everything sets itself up: Python 3.11 or newer and make are enough. `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help serve test train check format bench image lock clean
+.PHONY: python-is-new-enough help serve test train check format bench image lock clean
 
 PYTHON ?= python3
 IMAGE ?= seqserve
-IMAGE_ARGS = -t $(IMAGE) --build-arg LOCK=$(LOCK) --build-arg REVISION=$(shell git rev-parse --short HEAD 2>/dev/null)
+VERSION = $(shell sed -n 's/^VERSION = "\(.*\)"/\1/p' service/version.py)
+IMAGE_ARGS = -t $(IMAGE) -t $(IMAGE):$(VERSION) --build-arg LOCK=$(LOCK) --build-arg VERSION=$(VERSION) \
+	--build-arg REVISION=$(shell git rev-parse --short HEAD 2>/dev/null)
 
 # Two environments: what serves holds no torch, and developing must not change what serves.
 # make serve LOCK=requirements-cuda.lock serves from an environment with onnxruntime-gpu.
@@ -53,16 +55,19 @@ lock: $(UV) ## write the lock files anew from pyproject.toml
 clean: ## remove the environments and caches
 	rm -rf .venv-serve* $(DEV) .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-$(SERVE)/installed: $(LOCK) | $(UV)
+$(SERVE)/installed: $(LOCK) | python-is-new-enough $(UV)
 	$(UV) venv -q --clear --python $(PYTHON) $(SERVE)
-	$(UV) pip sync -q --require-hashes --python $(SERVE)/bin/python $(LOCK)
+	$(UV) pip sync -q --compile-bytecode --require-hashes --python $(SERVE)/bin/python $(LOCK)
 	touch $@
 
-$(DEV)/installed: requirements-dev.lock | $(UV)
+$(DEV)/installed: requirements-dev.lock | python-is-new-enough $(UV)
 	$(UV) venv -q --clear --python $(PYTHON) $(DEV)
-	$(UV) pip sync -q --require-hashes --python $(DEV)/bin/python requirements-dev.lock
+	$(UV) pip sync -q --compile-bytecode --require-hashes --python $(DEV)/bin/python requirements-dev.lock
 	touch $@
 
 # uv, where the machine has none: in a folder of its own, so that no system Python is changed.
-.tools/bin/uv:
+.tools/bin/uv: | python-is-new-enough
 	$(PYTHON) -m venv .tools 2>/dev/null && .tools/bin/python -m pip install -q uv || $(PYTHON) -m pip install -q --target .tools uv
+
+python-is-new-enough:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than 3.11; set PYTHON=python3.11 or newer" >&2; exit 1; }

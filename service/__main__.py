@@ -1,6 +1,7 @@
 """`python -m service`: read Settings, load the models, run the server."""
 
 import logging
+import signal
 import sys
 
 import uvicorn
@@ -21,6 +22,8 @@ def main() -> int:
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    # uvicorn ends by raising the signal once more, for whoever listened before: that is this, and stopping was no fault.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
         app,
         host=settings.host,

@@ -7,12 +7,13 @@ and gives what the manifest says, and gives the golden answers, is checked by se
 import hashlib
 import json
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from service.errors import ArtifactError
 from service.text import Tokenizer
@@ -27,9 +28,10 @@ CURVES = "curves.png"
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 VERSION_PATTERN = re.compile(r"[1-9][0-9]{0,8}")
 
-# What the onnxruntime of requirements.lock loads; a graph stamped newer is refused before the runtime sees it.
+# What training stamps. A manifest that says more is refused; a graph that is newer than it says, by onnxruntime itself.
 MAX_OPSET = 21
 MAX_IR_VERSION = 10
+MAX_FILE_BYTES = 2**31
 
 Task = Literal["generate", "classify"]
 Cell = Literal["rnn", "gru", "lstm"]
@@ -94,12 +96,16 @@ class Golden(_Frozen):
 
 
 class Training(_Frozen):
-    """How the model came to be, so that a person can make it again."""
+    """How the model came to be, so that a person can make it again.
+
+    source: where the preset's own data is to be had; data: the name and the rows of what was read.
+    """
 
     preset: str
     command: str
     seed: int
     source: str
+    data: str
     data_fingerprint: str
     epochs: int
     seconds: float
@@ -134,6 +140,23 @@ class Manifest(_Frozen):
     training: Training
     files: dict[str, str]
 
+    @model_validator(mode="after")
+    def _consistent(self) -> "Manifest":
+        """What is said twice agrees."""
+        generates = self.task == "generate"
+        parts = (2 if self.cell == "lstm" else 1) if generates else 0
+        logits = next((tensor.shape for tensor in self.outputs if tensor.name == "logits"), [])
+        width = self.sizes.vocabulary if generates else len(self.labels)
+        if len(self.state) != parts:
+            raise ValueError(f"state: a model that {self.task}s with {self.cell} has {parts} tensors, not {len(self.state)}")
+        if logits != ["batch", width]:
+            raise ValueError(f"outputs: logits have the shape {logits}, not {['batch', width]}")
+        if (self.pooling is None) != generates or bool(self.labels) == generates:
+            raise ValueError("pooling and labels belong to a model that classifies, and to no other")
+        if any(len(golden.outputs) != len(golden.logits) or max(golden.outputs) >= width for golden in self.golden):
+            raise ValueError("golden: outputs and logits are not of the same number, or beyond the graph's")
+        return self
+
     @property
     def state_bytes(self) -> int:
         """Bytes of one sequence's state."""
@@ -155,7 +178,10 @@ def versions(models: Path) -> Iterator[tuple[str, list[Path]]]:
     for folder in sorted(models.iterdir()):
         if not folder.is_dir() or not re.fullmatch(NAME_PATTERN, folder.name):
             continue
-        found = [p for p in folder.iterdir() if p.is_dir() and VERSION_PATTERN.fullmatch(p.name)]
+        try:
+            found = [p for p in folder.iterdir() if p.is_dir() and VERSION_PATTERN.fullmatch(p.name)]
+        except OSError:
+            found = []  # a folder that nobody may look into holds nothing that could serve
         yield folder.name, sorted(found, key=lambda p: int(p.name), reverse=True)
 
 
@@ -185,7 +211,7 @@ def sha256(content: bytes) -> str:
 
 def _read_manifest(path: Path, where: str) -> Manifest:
     try:
-        content = (path / MANIFEST).read_bytes()
+        content = _read(path / MANIFEST)
         raw = json.loads(content)
         found = raw.get("schema_version") if isinstance(raw, dict) else None
         if found != SCHEMA_VERSION:
@@ -194,12 +220,13 @@ def _read_manifest(path: Path, where: str) -> Manifest:
     except FileNotFoundError as error:
         raise ArtifactError(f"{where}: {MANIFEST} is missing") from error
     except OSError as error:
-        raise ArtifactError(f"{where}: {MANIFEST} cannot be read: {error.strerror}") from error
+        raise ArtifactError(f"{where}: {MANIFEST} cannot be read: {error.strerror or error}") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise ArtifactError(f"{where}: {MANIFEST}: {field}: {first['msg']}") from error
-    except ValueError as error:
+        message = first["msg"].removeprefix("Value error, ")
+        raise ArtifactError(f"{where}: {MANIFEST}: {field}{': ' if field else ''}{message}") from error
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{where}: {MANIFEST} is not JSON: {error}") from error
 
 
@@ -209,15 +236,25 @@ def _read_files(path: Path, where: str, manifest: Manifest) -> dict[str, bytes]:
     for name in {GRAPH, TOKENIZER} - manifest.files.keys():
         raise ArtifactError(f"{where}: {MANIFEST} lists no {name}")
     for name, expected in manifest.files.items():
-        if Path(name).name != name:
+        if Path(name).name != name or "\0" in name:
             raise ArtifactError(f"{where}: {MANIFEST} lists {name!r}, which is no plain file name")
         try:
-            contents[name] = (path / name).read_bytes()
+            contents[name] = _read(path / name)
         except OSError as error:
-            raise ArtifactError(f"{where}: {name} cannot be read: {error.strerror}") from error
+            raise ArtifactError(f"{where}: {name} cannot be read: {error.strerror or error}") from error
         if sha256(contents[name]) != expected:
             raise ArtifactError(f"{where}: {name} is damaged: its SHA-256 is not the manifest's")
     return contents
+
+
+def _read(path: Path) -> bytes:
+    """The bytes of a plain file of bearable size: a pipe would keep the start waiting, a giant would take all memory."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError("it is no plain file")
+    if status.st_size > MAX_FILE_BYTES:
+        raise OSError(f"it has more than {MAX_FILE_BYTES} bytes")
+    return path.read_bytes()
 
 
 def _check_vocabulary(where: str, manifest: Manifest, tokenizer: Tokenizer) -> None:

@@ -16,7 +16,10 @@ from typing import ClassVar
 
 
 class SeqserveError(Exception):
-    """The root; its text is one sentence fit for a person."""
+    """The root; its text is one sentence fit for a person, on one line whatever was quoted in it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
 
 
 class SettingsError(SeqserveError):

@@ -28,7 +28,7 @@ class Metrics:
             registry=registry,
         )
         self.queue_seconds = Histogram(
-            "seqserve_queue_seconds", "Time an input waited for its batch", ["model"], buckets=_SECONDS, registry=registry
+            "seqserve_queue_seconds", "Time a request waited for its first row", ["model"], buckets=_SECONDS, registry=registry
         )
         self.inference_seconds = Histogram(
             "seqserve_inference_seconds",

@@ -1,6 +1,7 @@
 """Which model versions are loaded, and which were refused and why. Knows no HTTP."""
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -55,6 +56,8 @@ class Registry:
         for name, folders in artifact.versions(settings.models):
             self._load_highest(name, folders)
         metrics.refused_models.set(len(self.refused))
+        for fault in self._default_faults():
+            log.warning("%s", fault)
 
     def generator(self, name: str | None) -> tuple[Model, Generator]:
         """The named model or the default one. Raises NotFound, InvalidRequest or Unavailable."""
@@ -77,7 +80,20 @@ class Registry:
         """Why the service is not ready; empty where it is."""
         if not self.models:
             return [f"no model could be loaded from {self._settings.models}", *(refused.reason for refused in self.refused)]
-        return [f"the loop of {model.label} has stopped" for model in self.models.values() if not model.worker.alive]
+        stopped = [f"the loop of {model.label} has stopped" for model in self.models.values() if not model.worker.alive]
+        # A default that nobody chose may be missing: a service may classify only. One that was chosen is promised.
+        chosen = {"generate_model", "classify_model"} & self._settings.model_fields_set
+        return stopped + (self._default_faults(chosen) if chosen else [])
+
+    def _default_faults(self, fields: Iterable[str] = ("generate_model", "classify_model")) -> list[str]:
+        """What is wrong with the models that answer requests that name none."""
+        faults = []
+        for field in sorted(fields):
+            name, task = getattr(self._settings, field), field.removesuffix("_model")
+            model = self.models.get(name)
+            if model is None or model.manifest.task != task:
+                faults.append(f"SEQSERVE_{field.upper()}={name}: no model of that name is loaded for /{task}")
+        return faults
 
     def close(self) -> None:
         """Answers what was accepted and stops."""
@@ -85,27 +101,37 @@ class Registry:
             model.worker.close(CLOSE_TIMEOUT_S)
 
     def _find(self, name: str | None, default: str, task: Task) -> Model:
-        model = self.models.get(name or default)
-        if model is None and name is None:
-            raise Unavailable(f"the default model {default} is not loaded; name another as model")
+        model = self.models.get(default if name is None else name)
+        if name is None:
+            if model is None or model.manifest.task != task:
+                raise Unavailable(f"the default model {default} is not loaded for /{task}; name another as model")
+            return model
         if model is None:
             raise NotFound(f"model: there is no {name!r}; there are {', '.join(sorted(self.models)) or 'none'}")
         if model.manifest.task != task:
-            raise InvalidRequest(f"model: {name or default} is for /{model.manifest.task}, not for /{task}")
+            raise InvalidRequest(f"model: {name} is for /{model.manifest.task}, not for /{task}")
         return model
 
     def _load_highest(self, name: str, folders: list[Path]) -> None:
         for folder in folders:
             try:
                 model = self._load(folder)
+            except SettingsError:
+                raise
             except ArtifactError as error:
-                log.warning("refused: %s", error)
-                self.refused.append(Refused(name, int(folder.name), str(error)))
+                self._refuse(name, folder, str(error))
+                continue
+            except Exception as error:  # whatever else is wrong with one folder must not take the others down
+                self._refuse(name, folder, f"{name}/{folder.name}: cannot be loaded: {type(error).__name__}")
                 continue
             log.info("serving %s (%s, %s)", model.label, model.manifest.task, model.manifest.cell)
             self.models[name] = model
             self._metrics.models.labels(name, folder.name, model.manifest.task).set(1)
             return
+
+    def _refuse(self, name: str, folder: Path, reason: str) -> None:
+        log.warning("refused: %s", reason)
+        self.refused.append(Refused(name, int(folder.name), reason))
 
     def _load(self, folder: Path) -> Model:
         loaded = artifact.load(folder)

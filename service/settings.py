@@ -4,7 +4,7 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -21,7 +21,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
-    host: str = Field("127.0.0.1", description="address to listen on")
+    host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     models: Path = Field(Path("models"), description="folder of published models")
     generate_model: str = Field("korean-next-word", description="model of /generate where a request names none")
@@ -34,7 +34,10 @@ class Settings(BaseSettings):
     max_waiting: Positive = Field(1024, description="inputs that a model has accepted and not answered; more get 429")
     max_inputs: Positive = Field(256, description="inputs in one request; more get 413")
     max_input_characters: Positive = Field(20_000, description="characters of one input; more get 413")
-    max_body_bytes: Positive = Field(2_000_000, description="bytes of a request's body; more get 413")
+    max_body_bytes: Positive = Field(1_000_000, description="bytes of a request's body; more get 413")
+    max_answer_tokens: Positive = Field(
+        65_536, description="inputs x best_of x max_new_tokens x (1 + top_n_tokens) of one request; more gets 413"
+    )
     max_new_tokens: Positive = Field(512, description="largest max_new_tokens of a request")
     max_best_of: Positive = Field(8, description="largest best_of of a request")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what goes to the log")
@@ -54,8 +57,11 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
             f"{unknown[0]} is no setting; there are {', '.join(sorted(known))} "
             "(in Kubernetes, a Service called seqserve adds such names: set enableServiceLinks: false)"
         )
+    values: dict[str, Any] = {
+        name.removeprefix(PREFIX).lower(): value for given, value in environment.items() if (name := given.upper()) in known
+    }
     try:
-        return Settings()
+        return Settings(**values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise SettingsError(f"{PREFIX}{str(first['loc'][0]).upper()}={first['input']}: {first['msg']}") from error

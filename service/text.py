@@ -20,10 +20,21 @@ SPACE = "▁"
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A text as ids, and the words of it that the vocabulary lacks, in order, each once."""
+    """A text as ids; unknown: the words that the vocabulary lacks, by their place among the ids."""
 
     ids: list[int]
-    unknown_words: list[str]
+    unknown: dict[int, str]
+
+    @property
+    def unknown_words(self) -> list[str]:
+        """In order, each once."""
+        return list(dict.fromkeys(self.unknown.values()))
+
+    def keep_last(self, count: int, begun: int) -> "Encoded":
+        """The last count ids, after the first begun ones, which stand before any text."""
+        cut = max(0, len(self.ids) - begun - count)
+        ids = [*self.ids[:begun], *self.ids[begun + cut :]]
+        return Encoded(ids, {place - cut: word for place, word in self.unknown.items() if place >= begun + cut})
 
 
 class Tokenizer:
@@ -39,6 +50,8 @@ class Tokenizer:
         padding_id, unknown_id = backend.token_to_id(PADDING), backend.token_to_id(UNKNOWN)
         if padding_id is None or unknown_id is None:
             raise ValueError(f"its tokenizer lacks {PADDING} or {UNKNOWN}")
+        if getattr(backend.model, "unk_token", None) != UNKNOWN:
+            raise ValueError(f"its tokenizer reads unknown words as something else than {UNKNOWN} (unk_token)")
         self._backend = backend
         self.padding_id: int = padding_id
         self.unknown_id: int = unknown_id
@@ -76,18 +89,21 @@ class Tokenizer:
 
     def encode(self, text: str) -> Encoded:
         """The ids of a text's words; decode() of them is normalise(text) where every word is known."""
-        encoding = self._backend.encode(text, add_special_tokens=False)
+        # Normalised first, so that places in the text are places in what the model reads.
+        normalised = self.normalise(text)
+        encoding = self._backend.encode(normalised, add_special_tokens=False)
         ids: list[int] = encoding.ids
         if self.unknown_id not in ids:
-            return Encoded(ids, [])
-        spans = (span for word_id, span in zip(ids, encoding.offsets, strict=True) if word_id == self.unknown_id)
-        unknown = dict.fromkeys(text[start:end].strip() for start, end in spans)
-        return Encoded(ids, list(unknown))
+            return Encoded(ids, {})
+        words = enumerate(zip(ids, encoding.offsets, strict=True))
+        return Encoded(ids, {i: normalised[start:end].strip() for i, (word, (start, end)) in words if word == self.unknown_id})
 
     def encode_prompt(self, text: str) -> Encoded:
         """As encode(), begun by the end-of-sentence id where the model knows one: a sentence starts where another ended."""
         encoded = self.encode(text)
-        return encoded if self.end_id is None else Encoded([self.end_id, *encoded.ids], encoded.unknown_words)
+        if self.end_id is None:
+            return encoded
+        return Encoded([self.end_id, *encoded.ids], {place + 1: word for place, word in encoded.unknown.items()})
 
     def piece(self, word_id: int) -> str:
         """What one id adds to a text, its leading space included."""

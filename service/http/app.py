@@ -50,6 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         lifespan=lifespan,
+        redirect_slashes=False,
         exception_handlers={RequestError: _refuse, HTTPException: _refuse_route, ClientLeft: _leave},
     )
     app.state.registry = registry
@@ -58,15 +59,15 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(catalogue_routes(settings, registry))
     app.include_router(health_routes(registry, metrics))
     app.include_router(docs_routes(app))
-    app.add_middleware(Envelope, metrics=metrics, routes=frozenset(getattr(route, "path", "") for route in app.routes))
+    app.add_middleware(Envelope, metrics=metrics)
     return app
 
 
 class Envelope:
     """Around every request: an id, its time, its count, and an answer even where a route breaks."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, routes: frozenset[str]) -> None:
-        self._app, self._metrics, self._routes = app, metrics, routes
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -94,7 +95,7 @@ class Envelope:
                     scope, receive, send_with_headers
                 )
         finally:
-            route = scope["path"] if scope["path"] in self._routes else "other"
+            route = getattr(scope.get("route"), "path", "other")
             self._metrics.requests.labels(route, str(status)).inc()
             self._metrics.request_seconds.labels(route).observe(time.monotonic() - started_s)
 

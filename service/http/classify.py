@@ -21,7 +21,9 @@ def classify_routes(settings: Settings, registry: Registry) -> APIRouter:
         wanted = await exchange.read_request(request, ClassifyRequest, settings)
         exchange.check_inputs(wanted.inputs, settings)
         model, worker = registry.classifier(wanted.model)
-        encoded = await exchange.encode(wanted.inputs, lambda: [model.tokenizer.encode(text) for text in wanted.inputs.texts])
+        encoded = await exchange.off_loop(
+            exchange.is_long(wanted.inputs), lambda: [model.tokenizer.encode(text) for text in wanted.inputs.texts]
+        )
         exchange.check_words(wanted.inputs, encoded, 0, model)
         ticket = worker.submit([words.ids for words in encoded])
         parameters, labels = wanted.parameters, model.manifest.labels

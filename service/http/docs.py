@@ -1,14 +1,14 @@
-"""GET /docs and /openapi.json, without any outside host: Swagger UI comes from an installed package."""
+"""GET /docs and /openapi.json, without any outside host: the page's files come from an installed package."""
 
+from importlib.resources import files
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
-from swagger_ui_bundle import swagger_ui_path
 
 from service.http.schemas import ClassifyRequest, ErrorAnswer, GenerateRequest
 
@@ -40,20 +40,21 @@ def docs_routes(app: FastAPI) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/docs")
-    async def docs() -> Response:
+    async def docs(request: Request) -> Response:
+        root = request.scope.get("root_path", "")
         return get_swagger_ui_html(
-            openapi_url="/openapi.json",
+            openapi_url=f"{root}/openapi.json",
             title=f"{app.title}: API",
-            swagger_js_url=f"{_ASSETS}/swagger-ui-bundle.js",
-            swagger_css_url=f"{_ASSETS}/swagger-ui.css",
-            swagger_favicon_url=f"{_ASSETS}/favicon-32x32.png",
+            swagger_js_url=f"{root}{_ASSETS}/swagger-ui-bundle.js",
+            swagger_css_url=f"{root}{_ASSETS}/swagger-ui.css",
+            swagger_favicon_url=f"{root}{_ASSETS}/favicon.png",
         )
 
     @router.get("/openapi.json")
     async def openapi() -> dict[str, Any]:
         return describe_api(app)
 
-    app.mount(_ASSETS, StaticFiles(directory=swagger_ui_path), name="docs-assets")
+    app.mount(_ASSETS, StaticFiles(directory=str(files("fastapi_offline") / "static")), name="docs-assets")
     return router
 
 

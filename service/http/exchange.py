@@ -7,6 +7,7 @@ from typing import TypeVar
 from fastapi import Request, Response
 from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 
 from service.errors import InvalidRequest, TooLarge
 from service.http.schemas import Inputs, describe
@@ -28,10 +29,13 @@ class ClientLeft(Exception):
 async def read_request(request: Request, schema: type[R], settings: Settings) -> R:
     """The body as schema. Raises TooLarge before it is read whole, InvalidRequest with a sentence that names the field."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > settings.max_body_bytes:
-            raise TooLarge(f"the body has more than {settings.max_body_bytes} bytes")
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > settings.max_body_bytes:
+                raise TooLarge(f"the body has more than {settings.max_body_bytes} bytes")
+    except ClientDisconnect:
+        raise ClientLeft from None
     try:
         return schema.model_validate_json(bytes(body))
     except ValidationError as error:
@@ -47,11 +51,14 @@ def check_inputs(inputs: Inputs, settings: Settings) -> None:
             raise TooLarge(f"{place(inputs, index)}: {len(text)} characters are more than {settings.max_input_characters}")
 
 
-async def encode(inputs: Inputs, work: Callable[[], list[Encoded]]) -> list[Encoded]:
-    """What work gives; in a thread where the texts are so long that other requests would notice."""
-    if sum(map(len, inputs.texts)) <= LONG_CHARACTERS:
-        return work()
-    return await run_in_threadpool(work)
+async def off_loop(is_long: bool, work: Callable[[], T]) -> T:
+    """What work gives; in a thread where it is so long that other requests would notice."""
+    return await run_in_threadpool(work) if is_long else work()
+
+
+def is_long(inputs: Inputs) -> bool:
+    """Whether tokenising takes long."""
+    return sum(map(len, inputs.texts)) > LONG_CHARACTERS
 
 
 def check_words(inputs: Inputs, encoded: list[Encoded], texts_only: int, model: Model) -> None:

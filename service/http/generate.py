@@ -7,9 +7,9 @@ from dataclasses import replace
 from fastapi import APIRouter, Request, Response
 from pydantic import TypeAdapter
 
-from service.errors import InvalidRequest
+from service.errors import InvalidRequest, TooLarge
 from service.http import docs, exchange
-from service.http.schemas import Details, GenerateAnswer, GenerateParameters, GenerateRequest, Inputs, PrefillToken, TokenAnswer
+from service.http.schemas import Details, GenerateAnswer, GenerateParameters, GenerateRequest, PrefillToken, TokenAnswer
 from service.inference.sampling import SamplingOptions
 from service.inference.sequence import Generated, GenerationOptions, Token
 from service.registry import Model, Registry
@@ -17,6 +17,8 @@ from service.settings import Settings
 from service.text import Encoded
 
 _MANY = TypeAdapter(list[GenerateAnswer])
+
+LONG_ANSWER_TOKENS = 1_000  # about 3 ms of writing JSON
 
 
 def generate_routes(settings: Settings, registry: Registry) -> APIRouter:
@@ -27,19 +29,18 @@ def generate_routes(settings: Settings, registry: Registry) -> APIRouter:
         wanted = await exchange.read_request(request, GenerateRequest, settings)
         _check_limits(wanted, settings)
         model, worker = registry.generator(wanted.model)
-        prompts = await exchange.encode(wanted.inputs, lambda: _encode(wanted, model))
+        prompts = await exchange.off_loop(exchange.is_long(wanted.inputs), lambda: _encode(wanted, model))
         candidates = wanted.parameters.best_of or 1
-        options = _options(wanted.parameters, model)
+        options = _options(wanted.parameters, settings.max_new_tokens)
         ticket = worker.submit(
             [(prompt.ids, _candidate(options, wanted.parameters)) for prompt in prompts for _ in range(candidates)]
         )
         results = await exchange.answer(request, ticket)
         best = [max(results[i : i + candidates], key=lambda g: g.mean_logprob) for i in range(0, len(results), candidates)]
-        answers = [
-            _answer(wanted.parameters, model, text, prompt, generated)
-            for text, prompt, generated in zip(wanted.inputs.texts, prompts, best, strict=True)
-        ]
-        return exchange.reply(_to_json(answers, wanted.inputs), model, ticket)
+        content = await exchange.off_loop(
+            _answer_tokens(wanted) > LONG_ANSWER_TOKENS, lambda: _to_json(wanted, model, prompts, best)
+        )
+        return exchange.reply(content, model, ticket)
 
     return router
 
@@ -48,8 +49,19 @@ def _check_limits(wanted: GenerateRequest, settings: Settings) -> None:
     """The bounds that an operator sets."""
     exchange.check_inputs(wanted.inputs, settings)
     for name, limit in (("max_new_tokens", settings.max_new_tokens), ("best_of", settings.max_best_of)):
-        if (getattr(wanted.parameters, name) or 0) > limit:
+        if name in wanted.parameters.model_fields_set and (getattr(wanted.parameters, name) or 0) > limit:
             raise InvalidRequest(f"parameters.{name}: the largest is {limit}")
+    if _answer_tokens(wanted) > settings.max_answer_tokens:
+        raise TooLarge(
+            f"inputs: {len(wanted.inputs.texts)} texts with these parameters ask for up to {_answer_tokens(wanted)} tokens "
+            f"(inputs x best_of x max_new_tokens x (1 + top_n_tokens)), more than {settings.max_answer_tokens}"
+        )
+
+
+def _answer_tokens(wanted: GenerateRequest) -> int:
+    """How much work and answer a request may come to."""
+    parameters = wanted.parameters
+    return len(wanted.inputs.texts) * (parameters.best_of or 1) * parameters.max_new_tokens * (1 + (parameters.top_n_tokens or 0))
 
 
 def _encode(wanted: GenerateRequest, model: Model) -> list[Encoded]:
@@ -58,12 +70,12 @@ def _encode(wanted: GenerateRequest, model: Model) -> list[Encoded]:
     begun = 0 if model.tokenizer.end_id is None else 1
     keep = wanted.parameters.truncate
     if keep is not None:
-        encoded = [Encoded([*e.ids[:begun], *e.ids[begun:][-keep:]], e.unknown_words) for e in encoded]
+        encoded = [words.keep_last(keep, begun) for words in encoded]
     exchange.check_words(wanted.inputs, encoded, begun, model)
     return encoded
 
 
-def _options(parameters: GenerateParameters, model: Model) -> GenerationOptions:
+def _options(parameters: GenerateParameters, limit: int) -> GenerationOptions:
     sampling = SamplingOptions(
         repetition_penalty=parameters.repetition_penalty,
         frequency_penalty=parameters.frequency_penalty,
@@ -74,7 +86,7 @@ def _options(parameters: GenerateParameters, model: Model) -> GenerationOptions:
         typical_p=parameters.typical_p,
     )
     return GenerationOptions(
-        max_new_tokens=parameters.max_new_tokens,
+        max_new_tokens=min(parameters.max_new_tokens, limit),  # the default may be above an operator's limit
         sampling=sampling,
         stop=tuple(unicodedata.normalize("NFC", stop) for stop in parameters.stop),
         top_n_tokens=parameters.top_n_tokens or 0,
@@ -86,7 +98,8 @@ def _candidate(options: GenerationOptions, parameters: GenerateParameters) -> Ge
     """The options with a seed: the one asked for, else a fresh one for every candidate."""
     if not parameters.samples:
         return options
-    seed = secrets.randbits(64) if parameters.seed is None else parameters.seed
+    # 53 bits: what JavaScript and jq read without rounding, so that a seed that is told can be sent back.
+    seed = secrets.randbits(53) if parameters.seed is None else parameters.seed
     return replace(options, sampling=replace(options.sampling, seed=seed))
 
 
@@ -121,7 +134,11 @@ def _token(token: Token) -> TokenAnswer:
     return TokenAnswer(id=token.id, text=token.text, logprob=token.logprob, special=token.special)
 
 
-def _to_json(answers: list[GenerateAnswer], inputs: Inputs) -> bytes:
-    if inputs.is_list:
+def _to_json(wanted: GenerateRequest, model: Model, prompts: list[Encoded], best: list[Generated]) -> bytes:
+    answers = [
+        _answer(wanted.parameters, model, text, prompt, generated)
+        for text, prompt, generated in zip(wanted.inputs.texts, prompts, best, strict=True)
+    ]
+    if wanted.inputs.is_list:
         return _MANY.dump_json(answers, exclude_unset=True)
     return answers[0].model_dump_json(exclude_unset=True).encode()

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
 
-from service.artifact import NAME_PATTERN, Cell, Score, Task
+from service.artifact import Cell, Score, Task
 from service.errors import InvalidRequest
 
 
@@ -39,7 +39,7 @@ _INPUTS_SCHEMA = {
     "description": "A text or a list of texts; a list is always a batch, answered in order.",
 }
 InputsField = Annotated[Inputs, BeforeValidator(_read_inputs), WithJsonSchema(_INPUTS_SCHEMA)]
-ModelName = Annotated[str, Field(pattern=NAME_PATTERN, description="A name of GET /models; left out: the default one.")]
+ModelField = Annotated[str | None, Field(max_length=100, description="A name of GET /models; left out: the default one.")]
 
 
 class _Request(BaseModel):
@@ -59,7 +59,9 @@ class GenerateParameters(_Request):
     top_k: int | None = Field(None, ge=1, description="Draw from this many likeliest words.")
     top_p: float | None = Field(None, gt=0, le=1, description="Draw from the likeliest words that together reach this share.")
     typical_p: float | None = Field(None, gt=0, le=1, description="Draw from the words of typical surprise up to this share.")
-    repetition_penalty: float | None = Field(None, gt=0, le=100, description="Above 1: words that stand already are less likely.")
+    repetition_penalty: float | None = Field(
+        None, ge=0.01, le=100, description="Above 1: words that stand already are less likely."
+    )
     frequency_penalty: float | None = Field(
         None, ge=-2, le=2, description="Taken off a word's logit for every time that it stands."
     )
@@ -85,6 +87,8 @@ class GenerateParameters(_Request):
             for name in ("temperature", "top_k", "top_p", "typical_p"):
                 if getattr(self, name) is not None:
                     raise ValueError(f"{name}: has no effect with do_sample false; leave one of them out")
+        if self.seed is not None and not self.samples:
+            raise ValueError("seed: has no effect on a greedy answer; set do_sample or leave it out")
         if self.best_of is not None and self.best_of > 1:
             if self.seed is not None:
                 raise ValueError("best_of: with a fixed seed all answers would be the same; leave seed out")
@@ -105,10 +109,10 @@ class GenerateRequest(_Request):
     )
 
     inputs: InputsField
-    parameters: GenerateParameters = GenerateParameters()
+    parameters: GenerateParameters = Field(default_factory=GenerateParameters)
     stream: bool = Field(False, description="Not available yet: refused.")
     state: str | None = Field(None, description="Not available yet: refused.")
-    model: ModelName | None = None
+    model: ModelField = None
 
     @model_validator(mode="after")
     def _available(self) -> "GenerateRequest":
@@ -130,8 +134,8 @@ class ClassifyRequest(_Request):
     model_config = ConfigDict(json_schema_extra={"examples": [{"inputs": "정말 재미있고 감동적인 영화"}]})
 
     inputs: InputsField
-    parameters: ClassifyParameters = ClassifyParameters()
-    model: ModelName | None = None
+    parameters: ClassifyParameters = Field(default_factory=ClassifyParameters)
+    model: ModelField = None
 
 
 class PrefillToken(_Answer):
@@ -236,12 +240,12 @@ class HealthAnswer(_Answer):
 def describe(error: ValidationError) -> InvalidRequest:
     """The first fault as one sentence that names the field."""
     first = error.errors(include_url=False, include_context=False)[0]
-    field = ".".join(str(part) for part in first["loc"])
+    field = ".".join(str(part)[:100] for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "json_invalid":
         return InvalidRequest(f"the body is not JSON: {message.removeprefix('Invalid JSON: ')}")
     if first["type"] == "extra_forbidden":
-        return InvalidRequest(f"{field}: there is no such field")
+        return InvalidRequest(f"{field.strip() or repr(field)}: there is no such field")
     if not field:
         return InvalidRequest(message if first["type"] == "value_error" else f"the body: {message}")
     # Our own checks may go on with the place inside the field: parameters + best_of, inputs + [3].

@@ -60,9 +60,9 @@ class Classifier(Worker[Text, Logits]):
 
     def _round(self) -> None:
         batch = take_batch(self._waiting, self._max_words)
+        self._metrics.waiting.labels(self.name).set(len(self._waiting))
         if not batch:
             return
-        self._metrics.waiting.labels(self.name).set(len(self._waiting))
         self._metrics.rows_in_use.labels(self.name).set(len(batch))
         self._attempt([text.ticket for text in batch], lambda: self._classify(batch))
         self._metrics.rows_in_use.labels(self.name).set(0)

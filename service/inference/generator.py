@@ -1,7 +1,7 @@
 """The generation loop of one model: scheduler + runtime + endings. Knows no HTTP and no event loop.
 
-One round: drop whoever has left, read prompts in chunks, one step for all rows that write, choose a word for every row, end
-those that are finished. Rows join and leave at any round, and a failing batch ends its own rows only.
+One round: admit, read prompts in chunks, one step for all rows that write, choose a word for every row, and let go of those that
+are finished or whose client has left. Rows join and leave at any round, and a failing batch ends its own rows only.
 """
 
 import time
@@ -60,6 +60,8 @@ class Generator(Worker[Sequence, Generated]):
             self._attempt([sequence.ticket for sequence in plan.write], lambda: self._write(plan.write))
         for sequence in self._scheduler.drop(_ended):
             self._apart.pop(sequence, None)
+        if not self._scheduler.writing:
+            self._batch, self._state = [], ()  # what has ended is not held on to
         self._metrics.rows_in_use.labels(self.name).set(self._scheduler.rows)
         self._metrics.waiting.labels(self.name).set(len(self._scheduler.waiting))
 

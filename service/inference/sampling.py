@@ -107,7 +107,8 @@ def _warp(scores: Doubles, rows: Sequence[Row]) -> Doubles:
     """Probabilities (B, V), not normalised, after temperature, top_k, top_p and typical_p. Equals of the last kept are kept."""
     temperatures = np.array([row.options.temperature or 1.0 for row in rows])
     scores -= scores.max(axis=1, keepdims=True)
-    weights: Doubles = np.exp(scores / temperatures[:, None])
+    with np.errstate(over="ignore"):  # at almost no temperature all but the highest fall to -inf, as they should
+        weights: Doubles = np.exp(scores / temperatures[:, None])
     limited = [i for i, row in enumerate(rows) if row.options.top_k is not None or row.options.top_p is not None]
     if limited:
         weights[limited] = _keep_highest(weights[limited], [rows[i].options for i in limited])

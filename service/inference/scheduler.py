@@ -2,7 +2,7 @@
 
     add() ──> waiting ──admitted, oldest first──> reading ──prompt read──> writing ──ended──> gone
                  │                                    │                        │
-                 └── passed over ─────────────────────┴── drop(): its request has ended
+                 └────────────────────────────────────┴── drop(): its request has ended
 
 A sequence joins and leaves at any step; at most max_rows are reading or writing.
 """
@@ -58,7 +58,8 @@ class Scheduler(Generic[S]):
         self.waiting.append(sequence)
 
     def drop(self, ended: Callable[[S], bool]) -> list[S]:
-        """Takes out every sequence that holds a row and has ended, and returns them."""
+        """Takes out every sequence that has ended; returns those that held a row."""
+        self.waiting = deque(sequence for sequence in self.waiting if not ended(sequence))
         gone = [sequence for sequence in (*self.reading, *self.writing) if ended(sequence)]
         if gone:
             # By what was found, not asked again: a client may leave between two questions.

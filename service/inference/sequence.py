@@ -73,7 +73,10 @@ class Sequence:
     @property
     def row(self) -> Row:
         sampling = self.options.sampling
-        return Row(sampling, len(self.written), self.prompt + self.written if sampling.penalises else ())
+        if not sampling.penalises:
+            return Row(sampling, len(self.written), ())
+        # The end before the prompt is where it begins; to count it as said would keep sentences from ending.
+        return Row(sampling, len(self.written), [i for i in (*self.prompt, *self.written) if i != self.tokenizer.end_id])
 
     def append(self, word_id: int, logprob: float | None = None, top: Ids[tuple[int, float]] = ()) -> None:
         """Takes the next word and decides whether it was the last. A stop sequence ends the text, and stands in it."""

@@ -5,7 +5,7 @@ import time
 from concurrent.futures import Future, InvalidStateError
 from typing import Generic, TypeVar
 
-from service.errors import InternalError, Overloaded, RequestError
+from service.errors import InternalError, Overloaded, RequestError, TooLarge
 
 T = TypeVar("T")
 
@@ -81,7 +81,11 @@ class Door:
         return self._taken
 
     def enter(self, ticket: Ticket[T]) -> None:
-        """Takes a place for every part. Raises Overloaded, and takes none, where they do not all fit."""
+        """Takes a place for every part. Raises Overloaded, or TooLarge where they would never fit, and then takes none."""
+        if ticket.parts > self.places:
+            raise TooLarge(
+                f"inputs: {ticket.parts} sequences in one request are more than the {self.places} that are accepted at all"
+            )
         with self._lock:
             if self._taken + ticket.parts > self.places:
                 raise Overloaded(f"{self._taken} inputs are being worked on and {self.places} are the most; try again soon")

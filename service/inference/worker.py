@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from service.errors import RequestError, Unavailable
+from service.errors import Overloaded, Unavailable
 from service.inference.ticket import Door, Ticket
 from service.metrics import Metrics
 
@@ -55,7 +55,7 @@ class Worker(ABC, Generic[P, R]):
                 raise Unavailable(f"the model {self.name} is not running")
             try:
                 self._door.enter(ticket)
-            except RequestError:
+            except Overloaded:
                 self._metrics.refused.labels(self.name).inc(ticket.parts)
                 raise
             self._tickets.add(ticket)
@@ -108,7 +108,7 @@ class Worker(ABC, Generic[P, R]):
 
     def _end_all(self) -> None:
         for ticket in list(self._tickets):
-            ticket.fail(Unavailable("the service is shutting down"))
+            ticket.fail(Unavailable(f"the model {self.name} has stopped; try again"))
 
     def _ended(self, ticket: Ticket[R]) -> None:
         self._tickets.discard(ticket)
