@@ -40,7 +40,9 @@ class TextConfig(_Frozen):
 
     punctuation: Literal["split", "keep", "drop"] = Field("split", description="marks: words of their own, parts of words, gone")
     lowercase: bool = False
-    max_words: Positive = Field(20_000, description="vocabulary size, the most frequent words of the training split")
+    max_words: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        20_000, description="vocabulary size, the most frequent words of the training split"
+    )
     min_count: Positive = 1
     max_length: Annotated[int, Field(ge=2)] = Field(64, description="words of a text that training looks at")
     sentence_end: bool = Field(True, description="generation: learn where a sentence ends, and to begin one")
@@ -50,8 +52,8 @@ class ModelConfig(_Frozen):
     cell: Cell = "lstm"
     layers: Annotated[int, Field(ge=1, le=8)] = 1
     bidirectional: bool = False
-    embedding: Positive = 128
-    hidden: Positive = 128
+    embedding: Annotated[int, Field(ge=1, le=8192)] = 128
+    hidden: Annotated[int, Field(ge=1, le=8192)] = 128
     dropout: Fraction = 0.0
     tied: bool = Field(True, description="generation: the output layer is the embedding")
     pooling: Literal["last", "mean", "max"] = Field("max", description="classification: how a text's steps become one vector")
@@ -62,7 +64,7 @@ class FitConfig(_Frozen):
     epochs: Positive = 10
     batch_size: Positive = 64
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0, le=100)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     schedule: Literal["constant", "linear"] = Field("constant", description="linear: falls to nothing over all epochs")
     clip: Annotated[float, Field(gt=0)] = Field(1.0, description="largest norm of the gradient")
@@ -101,6 +103,7 @@ def load_config(preset: str, overrides: Iterable[str] = (), data: str | None = N
     Raises ConfigError, naming the preset or the key.
     """
     raw = _read_preset(preset)
+    described = raw["description"]
     if data is not None:
         raw["data"] = {k: v for k, v in raw.get("data", {}).items() if k not in ("train", "valid", "test")}
         raw["data"] |= _locate(Path(data))
@@ -111,6 +114,8 @@ def load_config(preset: str, overrides: Iterable[str] = (), data: str | None = N
         section, leaf = _resolve(key.strip())
         target = raw if section is None else raw.setdefault(section, {})
         target[leaf] = _parse(key, value)
+    if raw["name"] != preset and raw["description"] == described:
+        raw["description"] = f"Trained with the preset {preset} on data of its own."
     try:
         return Config.model_validate(raw)
     except ValidationError as error:
@@ -171,7 +176,7 @@ def _sections() -> dict[str, set[str]]:
 def _parse(key: str, value: str) -> Any:
     try:
         return yaml.safe_load(value)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # an impossible date or number; brackets without end
         raise ConfigError(f"--set {key}: {value!r} is not a value: {str(error).splitlines()[0]}") from error
 
 

@@ -1,14 +1,17 @@
 """A user's text: files to rows, rows to splits, splits to padded batches. Knows no model."""
 
 import csv
+import glob
 import hashlib
+import json
+import math
 import random
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import datasets
 import torch
@@ -100,7 +103,7 @@ def load_corpus(config: Config) -> Corpus:
     corpus = Corpus(
         splits,
         tokenizer,
-        [config.data.labels.get(label, label) for label in labels],
+        _names(labels, config.data.labels),
         *(encode(rows, where) for rows, where in ((splits.train, "train"), (splits.valid, "valid"), (splits.test, "test"))),
     )
     if len(corpus.train) < config.fit.batch_size:
@@ -109,6 +112,11 @@ def load_corpus(config: Config) -> Corpus:
             "give more, or --set fit.batch_size=N"
         )
     return corpus
+
+
+def _names(labels: list[str], names: dict[str, str]) -> list[str]:
+    """What labels are called: a preset's names are for its own labels, and say nothing of others."""
+    return [names[label] for label in labels] if set(labels) == names.keys() else labels
 
 
 def load_splits(config: Config) -> Splits:
@@ -125,6 +133,10 @@ def load_splits(config: Config) -> Splits:
         else:
             held[split] = [row for row in train if _bucket(row.text, split) < fraction]
             train = [row for row in train if not _bucket(row.text, split) < fraction]
+            # A label that is left with no row to train on goes back.
+            kept = {row.label for row in train}
+            train += [row for row in held[split] if row.label not in kept]
+            held[split] = [row for row in held[split] if row.label in kept]
     if not train:
         raise DataError(f"{data.train}: no row is left to train on")
     return Splits(train, held["valid"], held["test"])
@@ -132,11 +144,11 @@ def load_splits(config: Config) -> Splits:
 
 def read_rows(path: Path, data: DataConfig, labelled: bool) -> list[Row]:
     """The rows of one .txt, .csv, .tsv, .jsonl or .parquet file that have any text. Raises DataError."""
-    if path.suffix not in _BUILDERS:
+    if path.suffix.lower() not in _BUILDERS:
         raise DataError(f"{path}: not one of {', '.join(_BUILDERS)}")
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
-    if labelled and path.suffix == ".txt":
+    if labelled and path.suffix.lower() == ".txt":
         raise DataError(f"{path}: a .txt file has no labels; classification needs .csv, .tsv, .jsonl or .parquet")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty")
@@ -196,9 +208,11 @@ class _Encoder:
         return [s for row in rows if (s := self._labelled(row)).ids]
 
     def _sentence(self, row: Row) -> Sample:
-        ids = self._tokenizer.encode_prompt(row.text).ids[: self._config.text.max_length]
-        end = self._tokenizer.end_id
-        return Sample(ids if end is None else [*ids, end], 0)
+        """Begun and ended by the end-of-sentence id; one that is cut short does not end. Nothing for a text without words."""
+        ids, end = self._tokenizer.encode_prompt(row.text).ids, self._tokenizer.end_id
+        if end is not None and len(ids) > 1:
+            ids.append(end)
+        return Sample(ids[: self._config.text.max_length + 1] if end is not None else ids[: self._config.text.max_length], 0)
 
     def _labelled(self, row: Row) -> Sample:
         ids = self._tokenizer.encode(row.text).ids[: self._config.text.max_length]
@@ -206,47 +220,97 @@ class _Encoder:
 
 
 def _read_table(path: Path, data: DataConfig, columns: list[str]) -> dict[str, list[object]]:
-    options: dict[str, object] = {}
-    if path.suffix in (".csv", ".tsv"):
-        options = _csv_options(path, data)
+    """Some columns of a file. Raises DataError, which lists the columns there are."""
+    try:
+        table = _read_jsonl(path) if path.suffix.lower() == ".jsonl" else _load(path, data)
+    except DataError:
+        raise
+    except Exception as error:  # the builders raise whatever their parsers do
+        if "corresponds to no data" in str(error):
+            raise DataError(f"{path}: no row has any text") from error
+        cause = error.__cause__ or error
+        raise DataError(f"{path}: cannot be read: {(str(cause).strip() or repr(cause)).splitlines()[0]}") from error
+    for column in columns:
+        if column not in table.column_names:
+            raise DataError(
+                f"{path}: there is no column {column!r}; there are {', '.join(table.column_names)} "
+                "(--text-column and --label-column name the right ones)"
+            )
+    return {column: table[column][:] for column in columns}
+
+
+def _load(path: Path, data: DataConfig) -> datasets.Dataset:
     with tempfile.TemporaryDirectory(prefix="seqserve-data-") as cache:
         datasets.disable_progress_bars()
         datasets.logging.set_verbosity(datasets.logging.CRITICAL)
-        try:
-            table = datasets.load_dataset(
-                _BUILDERS[path.suffix], data_files=str(path), split="train", cache_dir=cache, keep_in_memory=True, **options
-            )
-        except Exception as error:  # its builders raise whatever their parsers do
-            cause = error.__cause__ or error
-            raise DataError(f"{path}: cannot be read: {str(cause).strip().splitlines()[0]}") from error
-        for column in columns:
-            if column not in table.column_names:
-                raise DataError(
-                    f"{path}: there is no column {column!r}; there are {', '.join(table.column_names)} "
-                    "(--text-column and --label-column name the right ones)"
-                )
-        return {column: table[column][:] for column in columns}
+        return datasets.load_dataset(
+            _BUILDERS[path.suffix.lower()],
+            data_files=glob.escape(str(path)),
+            split="train",
+            cache_dir=cache,
+            keep_in_memory=True,
+            **_options(path, data),
+        )
+
+
+def _read_jsonl(path: Path) -> datasets.Dataset:
+    """Every value as text: datasets' own reader makes times of texts that look like dates, and 1 of a label 01 beside a 1."""
+    with path.open(encoding="utf-8-sig") as file:
+        rows = [json.loads(line, parse_int=str, parse_float=str) for line in file if line.strip()]
+    if not rows:
+        raise DataError(f"{path}: no row has any text")
+    if not all(isinstance(row, dict) for row in rows):
+        raise ValueError("not every line is an object")
+    names = dict.fromkeys(name for row in rows for name in row)
+    return datasets.Dataset.from_dict({name: [_json_text(row.get(name)) for row in rows] for name in names})
+
+
+def _json_text(value: object) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _options(path: Path, data: DataConfig) -> dict[str, object]:
+    kind = path.suffix.lower()
+    if kind == ".txt":
+        return {"encoding": "utf-8-sig"}
+    return _csv_options(path, data) if kind in (".csv", ".tsv") else {}
 
 
 def _csv_options(path: Path, data: DataConfig) -> dict[str, object]:
     """Everything is read as text: pandas would turn a review that says NA into nothing, and the label 01 into 1."""
-    separator = "\t" if path.suffix == ".tsv" else ","
+    plain = path.suffix.lower() == ".tsv"
+    separator = "\t" if plain else ","
+    # A tsv file's quotes are part of the text; a csv file's stand around it.
+    quoting: Literal[0, 3] = csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        header = next(csv.reader(file, delimiter=separator), [])
-    names = data.columns or header
+        header = next(csv.reader(file, delimiter=separator, quoting=quoting), [])
+    # A preset's own file may have no header line where a user's has one: then the header is right.
+    columns = None if {data.text_column, data.label_column} <= set(header) else data.columns
+    if columns and len(columns) != len(header):
+        raise DataError(f"{path}: data.columns names {len(columns)} columns, the file has {len(header)}")
+    # pandas writes its row numbers under no name.
+    names = columns or [name or f"column {place}" for place, name in enumerate(header, 1)]
     return {
         "sep": separator,
-        # A tsv file's quotes are part of the text; a csv file's stand around it.
-        "quoting": csv.QUOTE_NONE if path.suffix == ".tsv" else csv.QUOTE_MINIMAL,
+        "quoting": quoting,
+        "index_col": False,  # pandas would take cells that are too many for an index, and shift every column
         "features": datasets.Features({name: datasets.Value("string") for name in names}),
         "na_filter": False,
         "encoding": "utf-8-sig",
-        **({"column_names": data.columns, "header": None} if data.columns else {}),
+        "column_names": names,
+        "header": None if columns else 0,
     }
 
 
 def _as_text(value: object) -> str:
-    return "" if value is None else str(value).strip()
+    """A cell as text, nothing for one that is missing. Raises DataError for what is neither text nor number."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # whole numbers beside a missing one come as fractions
+    if not isinstance(value, str | int | float):
+        raise DataError(f"a cell holds a {type(value).__name__}, which is neither text nor number: {str(value)[:60]}")
+    return str(value).strip()
 
 
 def _bucket(text: str, split: str) -> float:

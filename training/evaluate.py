@@ -16,11 +16,13 @@ from sklearn.pipeline import make_pipeline
 
 from service.artifact import Score
 from training.data import Batch, Corpus, Row, Sample, batches
+from training.errors import TrainingError
 from training.loop import mean_loss
 from training.model import Classifier, LanguageModel
 
 Split = Literal["valid", "test", "train"]
 CPU = torch.device("cpu")
+MAX_NATS = 100.0
 
 
 def evaluate(model: LanguageModel | Classifier, corpus: Corpus, batch: int) -> list[Score]:
@@ -34,6 +36,8 @@ def evaluate(model: LanguageModel | Classifier, corpus: Corpus, batch: int) -> l
 
 def _score_language_model(model: LanguageModel, corpus: Corpus, samples: list[Sample], split: Split, batch: int) -> list[Score]:
     loss = mean_loss(model, _evaluation_batches(samples, corpus, batch, generates=True), CPU)
+    if loss > MAX_NATS:
+        raise TrainingError(f"the loss is {loss:.3g} nats a word; a smaller fit.learning_rate may help")
     model.eval()
     bigrams = BigramModel(corpus.train, corpus.tokenizer.vocabulary_size)
     words = [i for sample in samples for i in sample.ids]

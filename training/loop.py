@@ -58,9 +58,10 @@ def fit(
     train gives an epoch's batches, valid the validation batches; without valid the training loss is judged.
     Raises TrainingError where the loss is no number.
     """
-    accelerator = Accelerator(mixed_precision="bf16" if config.precision == "bfloat16" else "no")
+    accelerator = Accelerator()
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimiser = _OPTIMISERS[config.optimiser](trained, lr=config.learning_rate, weight_decay=config.weight_decay)
+    # fused: one pass over the weights, and none of the temporary copies that leave the heap in splinters over hours.
+    optimiser = _OPTIMISERS[config.optimiser](trained, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
     running, optimiser = accelerator.prepare(model, optimiser)
     step = _Step(running, trained, optimiser, accelerator, config, total=config.epochs * batches_per_epoch)
     started, history, best, kept = time.monotonic(), [], None, {}
@@ -75,6 +76,8 @@ def fit(
             break
     if best is None:
         raise TrainingError("not one epoch was trained")
+    if not math.isfinite(best.judged_by) or not all(torch.isfinite(weight).all() for weight in kept.values()):
+        raise TrainingError("the weights are no longer numbers; a smaller fit.learning_rate may help")
     model.cpu().load_state_dict(kept)
     model.eval()
     return Fitted(history, best, time.monotonic() - started)
@@ -110,7 +113,8 @@ class _Step:
     def __call__(self, batch: Batch) -> tuple[float, int]:
         """The batch's summed loss and its number of predictions."""
         batch = _to(batch, self.accelerator.device)
-        with self.accelerator.autocast():
+        half = self.config.precision == "bfloat16"
+        with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=half):
             loss, count = self.model.loss(batch)
         self.accelerator.backward(loss / count)
         self.accelerator.clip_grad_norm_(self.trained, self.config.clip)

@@ -16,6 +16,8 @@ from training.data import IGNORED, Batch
 
 _CELLS: dict[Cell, type[nn.RNN | nn.GRU | nn.LSTM]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
+ROWS_TOGETHER = 256
+
 State = list[Tensor]  # (layers, B, H) each: h, and for LSTM c
 
 
@@ -97,9 +99,13 @@ class LanguageModel(nn.Module):
     def loss(self, batch: Batch) -> tuple[Tensor, int]:
         """The sum of the cross-entropies of all real targets in nats, and how many they are."""
         outputs, _, _ = self.recurrent(self.dropout(self.embedding(batch.ids)), batch.lengths)
-        real = batch.targets != IGNORED  # (B, T): the output layer is most of the work, and padding needs none of it
-        logits = self.decode(outputs[real])
-        return functional.cross_entropy(logits.float(), batch.targets[real], reduction="sum"), int(real.sum())
+        rows = (batch.targets.flatten() != IGNORED).nonzero().flatten()  # (N): the output layer is most of the work
+        # Rounded up with padding: the CPU's matrix library prepares, and keeps, a program for every N that it meets.
+        padding = (batch.targets.flatten() == IGNORED).nonzero().flatten()[: -len(rows) % ROWS_TOGETHER]
+        chosen = torch.cat([rows, padding])
+        logits = self.decode(outputs.flatten(0, 1)[chosen])
+        targets = batch.targets.flatten()[chosen]
+        return functional.cross_entropy(logits.float(), targets, ignore_index=IGNORED, reduction="sum"), len(rows)
 
 
 class Classifier(nn.Module):

@@ -12,7 +12,9 @@ from training.model import LanguageModel
 
 BATCHES = (1, 2, 3, 5, 8, 17, 32)
 LENGTHS = (1, 2, 3, 7, 16, 40)
-TOLERANCE = 1e-4  # of the largest logit; fp32 sums in another order are off by a tenth of it at the most
+# Of the largest logit. Sums in another order are off by 1e-6, which a net of large weights magnifies along a text; a gate in the
+# wrong place is off by the whole logit at the first word.
+TOLERANCE = 1e-3
 
 Array = npt.NDArray[np.float32]
 

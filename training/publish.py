@@ -21,6 +21,13 @@ def next_version(models: Path, name: str) -> int:
     return max(taken, default=0) + 1
 
 
+def require_writable(models: Path) -> None:
+    """Raises PublishError where nothing could be published: better before an hour of training than after."""
+    place = next(folder for folder in (models, *models.absolute().parents) if folder.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise PublishError(f"{models}: cannot be published to: {place} is not a folder that can be written to")
+
+
 def publish(models: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Path:
     """Writes the folder beside the others, reads it back as the service will, and renames it into place.
 

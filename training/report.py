@@ -5,17 +5,17 @@ import json
 from collections.abc import Iterator
 
 import matplotlib
+from rich.markup import escape
 from rich.table import Table
 from torch import nn
 
 from service.artifact import CURVES, Manifest, Score
-from training.config import Config
 from training.data import Corpus
 from training.loop import Epoch, Model
 from training.model import LanguageModel, Recurrent, count_parameters
 
 matplotlib.use("Agg")  # no screen
-from matplotlib import pyplot
+from matplotlib import pyplot, ticker
 
 HOW_COUNTED = (
     "RNN and LSTM count one bias a gate (torch holds a second, which stays zero); GRU counts two; "
@@ -65,7 +65,7 @@ def data_table(corpus: Corpus) -> Table:
     table.add_row("unknown words in train", f"{unknown_rate(corpus):.1%}")
     table.add_row("longest text", f"{corpus.longest} words")
     if corpus.labels:
-        table.add_row("labels", ", ".join(corpus.labels))
+        table.add_row("labels", escape(", ".join(corpus.labels)))
     else:
         table.add_row("next words to predict", f"{corpus.predictions:,}")
     return table
@@ -96,6 +96,7 @@ def curves(history: list[Epoch], best: Epoch, title: str) -> bytes:
         axes.plot(numbers, [epoch.valid_loss or float("nan") for epoch in history], label="valid", marker=dots)
     axes.axvline(best.number, color="grey", linestyle=":", label=f"exported: epoch {best.number}")
     axes.set(title=title, xlabel="epoch", ylabel="loss (nats a prediction)")
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
     axes.legend()
     axes.grid(alpha=0.3)
     image = io.BytesIO()
@@ -104,7 +105,7 @@ def curves(history: list[Epoch], best: Epoch, title: str) -> bytes:
     return image.getvalue()
 
 
-def model_card(config: Config, manifest: Manifest) -> str:
+def model_card(manifest: Manifest) -> str:
     """README.md of the published folder."""
     training, sizes = manifest.training, manifest.sizes
     kind = f"{'bidirectional ' if manifest.directions == 2 else ''}{manifest.cell.upper()}"
@@ -118,7 +119,8 @@ def model_card(config: Config, manifest: Manifest) -> str:
         f"- Task: {manifest.task} (`POST /{manifest.task}`)",
         f"- Model: {kind}, {manifest.layers} layer(s) of {sizes.hidden}, embedding {sizes.embedding}, "
         f"vocabulary {sizes.vocabulary:,}, {sizes.parameters:,} parameters{tail}",
-        f"- Data: {config.source}",
+        f"- Data: {training.data}",
+        f"- The preset's own data: {training.source}",
         f"- Trained: preset `{training.preset}`, seed {training.seed}, {training.epochs} epochs in {training.seconds:.0f} s, "
         f"{training.created}",
         f"- Made by: `{training.command}`",

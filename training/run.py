@@ -1,36 +1,34 @@
 """`python -m training.run`: data -> train -> best -> export -> verify -> publish, readable top to bottom."""
 
 import argparse
+import json
 import shlex
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from service import artifact
-from service.artifact import Artifact, Limits, Manifest, Score, Sizes, SpecialIds, Training
+from service.artifact import Artifact, Manifest
 from service.errors import ArtifactError
 from service.inference.runtime import Runtime
 from training import report
 from training.config import STARTERS, Config, load_config, preset_names
 from training.data import Batch, Corpus, batches, load_corpus
-from training.errors import PublishError, TrainingError
+from training.errors import ConfigError, PublishError, TrainingError
 from training.evaluate import evaluate
 from training.export import Exported, export_classifier, export_language_model
 from training.loop import Fitted, Model, fit
-from training.model import Classifier, LanguageModel, count_parameters
-from training.parity import check_parity, golden_examples
-from training.publish import publish
-
-PACKAGES = ("torch", "onnx", "onnxruntime", "tokenizers", "datasets", "accelerate", "numpy")
-GOLDEN_EXAMPLES = 8
+from training.manifest import describe
+from training.model import Classifier, LanguageModel
+from training.parity import check_parity
+from training.publish import publish, require_writable
 
 
 def train(config: Config, preset: str, command: str, models: Path, console: Console) -> Path:
@@ -57,7 +55,8 @@ def train(config: Config, preset: str, command: str, models: Path, console: Cons
 
     path = publish(models, manifest, _files(config, corpus, exported, manifest, fitted))
     size = sum(file.stat().st_size for file in path.iterdir())
-    console.print(f"[bold]published {path}[/bold] ({size / 1e6:.1f} MB); a service started from now on serves it", soft_wrap=True)
+    published = f"[bold]published {escape(str(path))}[/bold] ({size / 1e6:.1f} MB)"
+    console.print(f"{published}; a service started from now on serves it", soft_wrap=True)
     return path
 
 
@@ -70,63 +69,6 @@ def build_model(config: Config, corpus: Corpus) -> Model:
     return Classifier(config.model, vocabulary, padding, len(corpus.labels))
 
 
-def describe(
-    config: Config,
-    corpus: Corpus,
-    model: Model,
-    exported: Exported,
-    fitted: Fitted,
-    scores: list[Score],
-    preset: str,
-    command: str,
-) -> Manifest:
-    """The manifest, but for the version and the hashes, which publishing fills in."""
-    tokenizer, generates = corpus.tokenizer, config.task == "generate"
-    encode = tokenizer.encode_prompt if generates else tokenizer.encode
-    texts = [row.text for row in (corpus.splits.test or corpus.splits.train) if len(row.text) < 60][:GOLDEN_EXAMPLES]
-    golden = golden_examples(model, [(text, ids) for text in texts if (ids := encode(text).ids)])
-    return Manifest(
-        schema_version=artifact.SCHEMA_VERSION,
-        name=config.name,
-        version=1,
-        task=config.task,
-        description=config.description,
-        cell=config.model.cell,
-        layers=config.model.layers,
-        directions=model.recurrent.directions,
-        pooling=None if generates else config.model.pooling,
-        sizes=Sizes(
-            vocabulary=tokenizer.vocabulary_size,
-            embedding=config.model.embedding,
-            hidden=config.model.hidden,
-            parameters=count_parameters(model),
-        ),
-        precision="float32",
-        opset=artifact.MAX_OPSET,
-        ir_version=artifact.MAX_IR_VERSION,
-        special_ids=SpecialIds(padding=tokenizer.padding_id, unknown=tokenizer.unknown_id, end=tokenizer.end_id),
-        labels=corpus.labels,
-        inputs=exported.inputs,
-        outputs=exported.outputs,
-        state=exported.state,
-        limits=Limits(max_input_words=1024),
-        golden=golden,
-        scores=scores,
-        training=Training(
-            preset=preset,
-            command=command,
-            seed=config.seed,
-            source=config.source,
-            data_fingerprint=corpus.splits.fingerprint,
-            epochs=len(fitted.history),
-            seconds=round(fitted.seconds, 1),
-            packages={name: version(name) for name in PACKAGES},
-            created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        ),
-        files={},
-    )
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit code: 0 published, 2 something was wrong and nothing was published."""
     arguments = _parser().parse_args(argv)
@@ -134,13 +76,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     try:
         # Every configuration is read before the first model is trained.
+        if not arguments.preset and (arguments.data is not None or arguments.name is not None):
+            raise ConfigError("--data and --name need --preset: without one, both starter models are trained on their own text")
         presets = [arguments.preset] if arguments.preset else STARTERS
         configs = [(preset, load_config(preset, _overrides(arguments), arguments.data)) for preset in presets]
+        require_writable(Path(arguments.models))
         for preset, config in configs:
             train(config, preset, _command(preset, arguments), Path(arguments.models), console)
     except TrainingError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except (MemoryError, RuntimeError) as error:  # torch's word for too little memory is RuntimeError
+        print(f"error: training failed: {(str(error) or repr(error)).splitlines()[0]}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("error: stopped by hand; nothing was published", file=sys.stderr)
+        return 130
     console.print(f"done in {time.monotonic() - started:.0f} s")
     return 0
 
@@ -191,21 +142,29 @@ def _files(config: Config, corpus: Corpus, exported: Exported, manifest: Manifes
         artifact.GRAPH: exported.graph,
         artifact.TOKENIZER: corpus.tokenizer.to_json().encode(),
         artifact.CURVES: report.curves(fitted.history, fitted.best, config.name),
-        artifact.CARD: report.model_card(config, manifest).encode(),
+        artifact.CARD: report.model_card(manifest).encode(),
     }
 
 
 def _overrides(arguments: argparse.Namespace) -> list[str]:
     named = {"data.text_column": arguments.text_column, "data.label_column": arguments.label_column, "name": arguments.name}
-    return [*(f"{key}={value}" for key, value in named.items() if value is not None), *arguments.set]
+    typed = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in named.items() if value is not None]
+    return [*typed, *arguments.set]
 
 
 def _command(preset: str, arguments: argparse.Namespace) -> str:
     """What to type to train the model again. The data's folder is left out: it says something about a person, not the model."""
     words = ["python", "-m", "training.run", "--preset", preset]
     words += ["--data", Path(arguments.data).name] if arguments.data else []
-    words += [word for override in _overrides(arguments) for word in ("--set", override)]
+    named = {"--text-column": arguments.text_column, "--label-column": arguments.label_column, "--name": arguments.name}
+    words += [word for option, value in named.items() if value is not None for word in (option, value)]
+    words += [word for override in arguments.set for word in ("--set", _without_folder(override))]
     return shlex.join(words)
+
+
+def _without_folder(override: str) -> str:
+    key, _, value = override.partition("=")
+    return f"{key}={Path(value).name}" if key.strip().removeprefix("data.") in ("train", "valid", "test") else override
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -36,9 +36,10 @@ def build_vocabulary(texts: Iterable[str], config: TextConfig, with_end: bool) -
 
 def _pipeline(model: models.WordLevel, config: TextConfig) -> Tokenizer:
     tokenizer = Tokenizer(model)
-    steps = [normalizers.NFC(), normalizers.Replace(text.SPACE, " ")]
+    steps: list[normalizers.Normalizer] = [normalizers.Replace(text.SPACE, " ")]
     if config.lowercase:
         steps.append(normalizers.Lowercase())
+    steps.append(normalizers.NFC())  # last: a small letter may compose where its capital does not
     if config.punctuation == "drop":
         steps.append(normalizers.Replace(Regex(_MARKS), " "))
     steps += [normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
