@@ -1,0 +1,109 @@
+"""Small real models for the tests: random weights, but exported, described and published by the product's own code."""
+
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from service.artifact import Artifact, Cell, Score, load
+from service.inference.runtime import Runtime
+from training.config import Config, DataConfig, FitConfig, ModelConfig, TextConfig
+from training.data import Corpus, load_corpus
+from training.export import export_classifier, export_language_model
+from training.loop import Epoch, Fitted, Model
+from training.manifest import describe
+from training.model import LanguageModel
+from training.publish import publish
+from training.run import build_model
+
+WORDS = [*"오늘 날씨가 정말 좋다 집 앞 공원에 사람들이 모여 있다".split(), *"the cat sat on a mat with some music".split()]
+
+
+@dataclass(frozen=True)
+class Small:
+    """What a test may want to be different about its model."""
+
+    task: str = "generate"
+    cell: Cell = "lstm"
+    layers: int = 1
+    bidirectional: bool = False
+    embedding: int = 12
+    hidden: int = 16
+    tied: bool = True
+    pooling: str = "max"
+    head: str = "softmax"
+    labels: tuple[str, ...] = ("negative", "positive")
+    sentence_end: bool = True
+    words: tuple[str, ...] = field(default=tuple(WORDS))
+    seed: int = 1
+
+    @property
+    def name(self) -> str:
+        return f"{'bi' if self.bidirectional else ''}{self.cell}{self.layers}-{self.task}"
+
+
+def small_config(small: Small, folder: Path) -> Config:
+    """A configuration over a file of sentences made of the words, each word in some of them."""
+    data = folder / ("sentences.txt" if small.task == "generate" else "sentences.csv")
+    if not data.exists():
+        data.parent.mkdir(parents=True, exist_ok=True)
+        data.write_text(_sentences(small), encoding="utf-8")
+    return Config(
+        name=small.name,
+        task=small.task,
+        description="A small model for tests.",
+        source="made by the tests",
+        seed=small.seed,
+        data=DataConfig(train=str(data), valid_fraction=0, test_fraction=0),
+        text=TextConfig(sentence_end=small.sentence_end),
+        model=ModelConfig(
+            cell=small.cell,
+            layers=small.layers,
+            bidirectional=small.bidirectional,
+            embedding=small.embedding,
+            hidden=small.hidden,
+            tied=small.tied,
+            pooling=small.pooling,
+            head=small.head,
+        ),
+        fit=FitConfig(batch_size=4, epochs=1),
+    )
+
+
+def small_model(small: Small, folder: Path) -> tuple[Config, Corpus, Model]:
+    """An untrained model; its weights are large enough that words differ clearly."""
+    config = small_config(small, folder)
+    corpus = load_corpus(config)
+    model = build_model(config, corpus)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.requires_grad and "bias" not in name:
+                weight.mul_(2.0)
+    return config, corpus, model.eval()
+
+
+def publish_small(models: Path, small: Small, scratch: Path) -> Path:
+    """The model as the next version in models, through the product's own export and publishing."""
+    config, corpus, model = small_model(small, scratch / small.name)
+    exported = export_language_model(model) if isinstance(model, LanguageModel) else export_classifier(model, len(corpus.labels))
+    epoch = Epoch(1, 1.0, None, 1.0)
+    scores = [Score(metric="loss", split="train", value=1.0)]
+    manifest = describe(config, corpus, model, exported, Fitted([epoch], epoch, 1.0), scores, "test", "none")
+    files = {"model.onnx": exported.graph, "tokenizer.json": corpus.tokenizer.to_json().encode()}
+    return publish(models, manifest, files)
+
+
+def open_small(small: Small, folder: Path) -> tuple[Artifact, Runtime, Model]:
+    """The same model three times: as its folder was read, in onnxruntime, in torch."""
+    _, _, model = small_model(small, folder / "scratch" / small.name)
+    artifact = load(publish_small(folder / "models", small, folder / "scratch"))
+    return artifact, Runtime(artifact), model
+
+
+def _sentences(small: Small) -> str:
+    chance = random.Random(7)
+    rows = [" ".join(chance.choices(small.words, k=chance.randint(2, 9))) for _ in range(40)] + [" ".join(small.words)]
+    if small.task == "generate":
+        return "\n".join(rows) + "\n"
+    return "text,label\n" + "".join(f"{row},{small.labels[index % len(small.labels)]}\n" for index, row in enumerate(rows))

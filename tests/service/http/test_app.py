@@ -1,0 +1,267 @@
+"""service.http.app: one envelope around every request, one form for every error, and nothing done by an import."""
+
+import json
+import logging
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from httpx2 import Response
+from prometheus_client import CollectorRegistry
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.responses import Response as PlainResponse
+
+from service.errors import InternalError, InvalidRequest, NotFound, Overloaded, RequestError, TooLarge, Unavailable
+from service.http.app import Envelope, create_app, error_answer
+from service.metrics import Metrics
+from service.settings import Settings
+from tests.service.http.ask import PROMPT, generate, refusal
+from tests.service.process import ROOT
+
+ROUTES = {
+    "/generate": "POST",
+    "/classify": "POST",
+    "/models": "GET",
+    "/info": "GET",
+    "/livez": "GET",
+    "/readyz": "GET",
+    "/health": "GET",
+    "/metrics": "GET",
+    "/docs": "GET",
+    "/openapi.json": "GET",
+}
+
+
+def good_request(client: TestClient, path: str) -> Response:
+    return client.post(path, json={"inputs": PROMPT}) if ROUTES[path] == "POST" else client.get(path)
+
+
+# ------------------------------------------------------------------------------------------------------------ routes
+
+
+@pytest.mark.parametrize("path", ROUTES)
+def test_every_route_is_there(path: str, service: TestClient) -> None:
+    assert good_request(service, path).status_code == 200
+
+
+NOWHERE = ["/", "/nothing", "/Generate", "/generate/x", "/v1/generate", "/docs/nothing"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/docs/assets/nothing"), *((method, path) for path in NOWHERE for method in ("GET", "POST", "PUT", "DELETE"))],
+)
+def test_a_path_that_is_not_there_is_told_and_where_to_look(method: str, path: str, service: TestClient) -> None:
+    sentence = refusal(service.request(method, path), 404, "not_found")
+    assert sentence == f"there is no {path}; /docs lists what there is"
+
+
+@pytest.mark.parametrize("path", ["/generate/", "/livez/", "//generate"])
+def test_a_path_that_is_nearly_there_is_not_there_either(path: str, service: TestClient) -> None:
+    """A redirect would name a host that the client made up, and lose the body of some clients."""
+    response = service.post(path, json={"inputs": PROMPT}, follow_redirects=False)
+    refusal(response, 404, "not_found")
+
+
+@pytest.mark.parametrize("path", ["/a%0Ab", "/%ff%fe", "/%00", "/<script>", "/" + "x" * 5000, "/%ED%A0%80"])
+def test_a_path_of_any_characters_is_told_in_one_line(path: str, service: TestClient) -> None:
+    sentence = refusal(service.get(path), 404, "not_found")
+    assert sentence.splitlines() == [sentence]
+
+
+def test_a_host_header_of_any_form_changes_nothing(service: TestClient) -> None:
+    for host in ("[", "a b", "evil.example:99999", ""):
+        refusal(service.get("/nothing", headers={"host": host}), 404, "not_found")
+
+
+FILE = "/docs/assets/swagger-ui.css"
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed", "method"),
+    [
+        (path, allowed, method)
+        for path, allowed in {**ROUTES, FILE: "GET, HEAD"}.items()
+        for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
+        if method not in allowed
+    ],
+)
+def test_a_wrong_method_is_told_with_the_right_one(path: str, allowed: str, method: str, service: TestClient) -> None:
+    response = service.request(method, path)
+    assert refusal(response, 405, "method_not_allowed") == f"{path} takes {allowed}, not {method}"
+    assert response.headers["allow"] == allowed
+
+
+# ------------------------------------------------------------------------------------------------------------ headers
+
+
+@pytest.mark.parametrize("path", [*ROUTES, "/nothing"])
+def test_a_request_id_comes_back(path: str, service: TestClient) -> None:
+    given = "Ab.9_-" * 20
+    method = ROUTES.get(path, "GET")
+    assert service.request(method, path, headers={"x-request-id": given}).headers["x-request-id"] == given
+
+
+@pytest.mark.parametrize("given", ["", " ", "a b", "a\tb", "x" * 129, "<script>", "a;b", "a,b", "é", 'a"b', "a/b"])
+def test_a_request_id_that_could_do_harm_in_a_log_is_replaced(given: str, service: TestClient) -> None:
+    response = service.get("/livez", headers=[(b"x-request-id", given.encode())])
+    assert re.fullmatch("[0-9a-f]{32}", response.headers["x-request-id"])
+
+
+def test_requests_without_an_id_get_one_each(service: TestClient) -> None:
+    ids = {service.get("/livez").headers["x-request-id"] for _ in range(10)}
+    assert len(ids) == 10
+    assert all(re.fullmatch("[0-9a-f]{32}", one) for one in ids)
+
+
+@pytest.mark.parametrize("path", [*ROUTES, "/nothing"])
+def test_every_answer_says_how_long_it_took_in_seconds(path: str, service: TestClient) -> None:
+    response = service.request(ROUTES.get(path, "GET"), path)
+    assert re.fullmatch(r"\d+\.\d{6}", response.headers["x-total-time"])
+    assert 0 < float(response.headers["x-total-time"]) < 60
+
+
+@pytest.mark.parametrize("path", ["/generate", "/classify"])
+def test_an_inference_says_which_model_answered_and_where_the_time_went(path: str, service: TestClient) -> None:
+    headers = good_request(service, path).headers
+    assert re.fullmatch(r"[a-z0-9-]+/\d+", headers["x-model"])
+    for name in ("x-queue-time", "x-inference-time"):
+        assert re.fullmatch(r"\d+\.\d{6}", headers[name])
+    queue, inference, total = (float(headers[f"x-{name}-time"]) for name in ("queue", "inference", "total"))
+    assert queue >= 0
+    assert inference > 0
+    assert queue + inference <= total
+
+
+def test_a_longer_inference_says_so(service: TestClient) -> None:
+    short, long = (
+        float(
+            service.post("/generate", json={"inputs": PROMPT, "parameters": {"max_new_tokens": words}}).headers["x-inference-time"]
+        )
+        for words in (1, 500)
+    )
+    assert long > 10 * short
+
+
+def test_the_body_of_an_answer_does_not_tell_the_time(service: TestClient) -> None:
+    for path in ("/generate", "/classify"):
+        assert good_request(service, path).content == good_request(service, path).content
+
+
+# ------------------------------------------------------------------------------------------------- errors and the envelope
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "error_type"),
+    [
+        (InvalidRequest("a sentence"), 422, "validation"),
+        (NotFound("a sentence"), 404, "not_found"),
+        (TooLarge("a sentence"), 413, "too_large"),
+        (Overloaded("a sentence", retry_after_s=7), 429, "overloaded"),
+        (Unavailable("a sentence"), 503, "unavailable"),
+        (InternalError("a sentence"), 500, "internal"),
+    ],
+)
+def test_every_error_of_the_tree_becomes_an_answer(error: RequestError, status: int, error_type: str) -> None:
+    answer = error_answer(error)
+    assert answer.status_code == status
+    assert json.loads(bytes(answer.body)) == {"error": "a sentence", "error_type": error_type}
+    assert answer.headers.get("retry-after") == ("7" if status == 429 else None)
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def broken(metrics: Metrics) -> Iterator[TestClient]:
+    """The envelope around routes that do what ours must never do."""
+
+    async def breaks(_: Request) -> PlainResponse:
+        raise RuntimeError("the password is 1234")
+
+    async def half() -> AsyncIterator[bytes]:
+        yield b"half"
+        raise RuntimeError("the password is 1234")
+
+    async def breaks_within(_: Request) -> PlainResponse:
+        return StreamingResponse(half())
+
+    async def works(_: Request) -> PlainResponse:
+        return PlainTextResponse("fine")
+
+    app = FastAPI()
+    for path, route in (("/breaks", breaks), ("/half", breaks_within), ("/works", works)):
+        app.add_api_route(path, route, response_model=None)
+    app.add_middleware(Envelope, metrics=metrics)
+    with TestClient(app) as client:
+        yield client
+
+
+def counted(registry: CollectorRegistry, route: str, status: int) -> float | None:
+    return registry.get_sample_value("seqserve_requests_total", {"route": route, "status": str(status)})
+
+
+def test_a_route_that_breaks_is_answered_in_our_form_without_anything_internal(
+    broken: TestClient, metrics: Metrics, caplog: pytest.LogCaptureFixture
+) -> None:
+    response = broken.get("/breaks", headers={"x-request-id": "my-id"})
+    sentence = refusal(response, 500, "internal")
+    assert "password" not in response.text
+    assert "RuntimeError" not in sentence
+    assert response.headers["x-request-id"] == "my-id"
+    assert float(response.headers["x-total-time"]) > 0
+    assert counted(metrics.registry, "/breaks", 500) == 1
+    (record,) = [record for record in caplog.records if record.name == "service.http.app"]
+    assert record.levelno == logging.ERROR
+    assert "my-id" in record.getMessage()
+    assert record.exc_info is not None
+    assert broken.get("/works").text == "fine"
+
+
+def test_a_route_that_breaks_in_the_middle_of_its_answer_sends_no_second_one(broken: TestClient, metrics: Metrics) -> None:
+    response = broken.get("/half")
+    assert "password" not in response.text
+    assert response.text == "half"
+    assert counted(metrics.registry, "/half", 200) == 1
+    assert broken.get("/works").status_code == 200
+
+
+def test_a_client_writes_nothing_into_the_log_that_looks_like_another_line(
+    broken: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken.get("/breaks?x=%0Afake", headers=[(b"x-request-id", b"fake line")])
+    broken.get("/breaks%0AERROR%20fake")
+    assert all("\n" not in record.getMessage() for record in caplog.records if record.name.startswith("service"))
+
+
+def test_what_is_no_http_passes_the_envelope_by(metrics: Metrics, service_settings: Settings) -> None:
+    with TestClient(create_app(service_settings)) as client:  # its start and stop are messages that are no requests
+        assert generate(client, max_new_tokens=1)
+
+
+# ------------------------------------------------------------------------------------------------------------ imports
+
+REPORT = """
+import json, sys, threading
+import service.http.app
+heavy = sorted(name for name in sys.modules if name.split(".")[0] in %r)
+print(json.dumps({"heavy": heavy, "threads": [thread.name for thread in threading.enumerate()]}))
+"""
+HEAVY = ["torch", "onnx", "training", "datasets", "sklearn", "matplotlib", "accelerate", "transformers", "pandas", "tests"]
+
+
+def test_importing_the_application_loads_nothing_of_training_and_starts_no_thread() -> None:
+    process = subprocess.run(
+        [sys.executable, "-W", "error", "-c", REPORT % HEAVY], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert process.returncode == 0, process.stderr
+    report = json.loads(process.stdout)
+    assert report["heavy"] == []
+    assert report["threads"] == ["MainThread"]

@@ -1,0 +1,160 @@
+"""GET /docs and /openapi.json: whole, true, and without any outside host."""
+
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from httpx2 import Response
+
+from service.http.schemas import ErrorAnswer
+from tests.service.http.test_app import ROUTES
+
+DOCUMENTED = {path: method.lower() for path, method in ROUTES.items() if path not in ("/docs", "/openapi.json")}
+
+
+class Links(HTMLParser):
+    """What a browser fetches for a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [value for name, value in attrs if name in ("src", "href", "srcset", "action") and value]
+
+
+def within(value: Any) -> Iterator[dict[str, Any]]:
+    """Every object of a JSON document, itself included."""
+    if isinstance(value, dict):
+        yield value
+    for child in value.values() if isinstance(value, dict) else value if isinstance(value, list) else []:
+        yield from within(child)
+
+
+@pytest.fixture(scope="module", params=["/docs"])
+def page(request: pytest.FixtureRequest, service: TestClient) -> Response:
+    response = service.get(request.param)
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/html")
+    return response
+
+
+@pytest.fixture(scope="module")
+def document(service: TestClient) -> Any:
+    return service.get("/openapi.json").json()
+
+
+def test_the_page_names_no_outside_host(page: Response) -> None:
+    assert re.findall(r"https?://|[\"'(]//", page.text) == []
+
+
+def test_everything_that_the_page_fetches_is_served_here(page: Response, service: TestClient) -> None:
+    links = Links(page.text).found
+    assert {link.rsplit(".", 1)[-1] for link in links} >= {"js", "png"}
+    for link in links:
+        response = service.get(link)
+        assert response.status_code == 200
+        assert len(response.content) > 100
+        assert re.match("(text|application)/javascript|text/css|image/png", response.headers["content-type"])
+
+
+def test_no_file_of_the_page_fetches_anything_from_outside(page: Response, service: TestClient) -> None:
+    """Unless the page itself forbids it, by its content security policy."""
+    if "img-src 'self'" in page.headers.get("content-security-policy", ""):
+        return
+    fetched = r"""(?:\bsrc[:=]|\burl\(|@import)\s*["']?((?:https?:)?//[^"')]+)"""
+    for link in Links(page.text).found:
+        if not link.endswith(".png"):
+            assert re.findall(fetched, service.get(link).text) == [], link
+
+
+def test_the_page_reads_the_document_that_is_served_here(page: Response, service: TestClient) -> None:
+    (url,) = re.findall(r"(?:url: '|spec-url=\")([^'\"]+)", page.text)
+    assert service.get(url).json()["info"]["title"] == "seqserve"
+
+
+def test_the_page_can_draw_the_version_of_openapi_that_is_served(document: Any, service: TestClient) -> None:
+    """Swagger UI draws OpenAPI 3.1 from its version 5 on; before, it says that it cannot render the definition."""
+    (script,) = [link for link in Links(service.get("/docs").text).found if link.endswith(".js")]
+    assert document["openapi"].startswith("3.0.") or "isOAS31" in service.get(script).text
+
+
+def test_every_reference_of_the_document_leads_somewhere(document: Any) -> None:
+    references = [found["$ref"] for found in within(document) if "$ref" in found]
+    assert references
+    for reference in references:
+        assert reference.startswith("#/")
+        target = document
+        for part in reference[2:].split("/"):
+            target = target[part]
+        assert isinstance(target, dict)
+
+
+def test_every_route_is_documented_with_its_method_and_no_other_is(document: Any) -> None:
+    documented = {path: list(methods) for path, methods in document["paths"].items()}
+    assert documented == {path: [method] for path, method in DOCUMENTED.items()}
+
+
+def test_every_operation_has_a_name_of_its_own_a_summary_and_answers(document: Any) -> None:
+    assert document["openapi"].startswith("3.")
+    assert set(document["info"]) >= {"title", "version", "description"}
+    operations = [operation for methods in document["paths"].values() for operation in methods.values()]
+    assert len({operation["operationId"] for operation in operations}) == len(operations)
+    for operation in operations:
+        assert operation["summary"]
+        assert "200" in operation["responses"]
+        for response in operation["responses"].values():
+            assert response["description"]
+
+
+@pytest.mark.parametrize("path", ["/generate", "/classify"])
+def test_an_inference_documents_its_body_and_every_error(path: str, document: Any) -> None:
+    operation = document["paths"][path]["post"]
+    assert operation["requestBody"]["required"]
+    schema = resolve(document, operation["requestBody"]["content"]["application/json"]["schema"])
+    assert set(schema["properties"]) >= {"inputs", "parameters", "model"}
+    assert schema["required"] == ["inputs"]
+    assert schema["additionalProperties"] is False
+    for status in ("404", "413", "422", "429", "500", "503"):
+        assert resolve(document, operation["responses"][status]["content"]["application/json"]["schema"])["title"] == "ErrorAnswer"
+
+
+def test_the_bounds_of_options_are_documented(document: Any) -> None:
+    options = document["components"]["schemas"]["GenerateParameters"]["properties"]
+    assert options["max_new_tokens"]["minimum"] == 1
+    assert {"type": "null"} in options["top_p"]["anyOf"]
+    number = next(one for one in options["top_p"]["anyOf"] if one["type"] == "number")
+    assert (number["exclusiveMinimum"], number["maximum"]) == (0, 1)
+    functions = document["components"]["schemas"]["ClassifyParameters"]["properties"]["function_to_apply"]["enum"]
+    assert set(functions) == {"softmax", "sigmoid", "none"}
+
+
+def test_the_documented_words_for_errors_are_those_that_are_sent(document: Any) -> None:
+    schema = document["components"]["schemas"]["ErrorAnswer"]
+    assert schema["properties"]["error_type"]["enum"] == ErrorAnswer.model_json_schema()["properties"]["error_type"]["enum"]
+
+
+@pytest.mark.parametrize("path", ["/generate", "/classify"])
+def test_the_documented_examples_are_answered(path: str, document: Any, service: TestClient) -> None:
+    body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    examples = resolve(document, body)["examples"]
+    assert examples
+    for example in examples:
+        assert service.post(path, json=example).status_code == 200
+
+
+def test_the_document_is_the_same_every_time(document: Any, service: TestClient) -> None:
+    assert service.get("/openapi.json").json() == document
+
+
+@pytest.mark.parametrize("path", ["/docs/assets/../app.py", "/docs/assets/%2e%2e/__init__.py", "/docs/assets//etc/passwd"])
+def test_no_file_beside_the_assets_is_served(path: str, service: TestClient) -> None:
+    assert service.get(path).status_code == 404
+
+
+def resolve(document: Any, schema: Any) -> Any:
+    return document["components"]["schemas"][schema["$ref"].rsplit("/", 1)[-1]]

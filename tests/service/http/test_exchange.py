@@ -1,0 +1,389 @@
+"""service.http.exchange: bodies of any kind, limits, and clients that come together, crowd in or leave."""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, cast
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from starlette.types import Message
+
+from service.http.app import create_app
+from service.inference.sequence import GenerationOptions
+from service.settings import Settings
+from tests.conftest import CLASSIFIERS, GENERATORS
+from tests.service.conftest import ENDLESS
+from tests.service.http.ask import PROMPT, classify, generate, refusal
+from tests.service.process import Process, eventually
+
+FOREVER = 100_000_000  # words: hours of them
+WRITING = "seqserve_rows_in_use"
+
+# ---------------------------------------------------------------------------------------------------------------- bodies
+
+DEEP = 100_000
+BODIES = {
+    "nothing": b"",
+    "white space": b" \n",
+    "no JSON": b"inputs=hello",
+    "half a body": b'{"inputs": "hello',
+    "two bodies": b'{"inputs": "a"}{"inputs": "a"}',
+    "a comment": b'{"inputs": "a"} // hello',
+    "single quotes": b"{'inputs': 'a'}",
+    "a control character": b'{"inputs": "a\x01"}',
+    "a byte order mark": b'\xef\xbb\xbf{"inputs": "a"}',
+    "UTF-16": '{"inputs": "a"}'.encode("utf-16"),
+    "Latin-1": '{"inputs": "é"}'.encode("latin-1"),
+    "bytes that are no UTF-8": b'{"inputs": "\xff\xfe"}',
+    "half a letter": '{"inputs": "오"}'.encode()[:-3] + b'"}',
+    "a letter in UTF-8 of a surrogate": b'{"inputs": "\xed\xa0\x80"}',
+    "a lone high surrogate": rb'{"inputs": "\ud800"}',
+    "a lone high surrogate inside": rb'{"inputs": "a\ud800b"}',
+    "a lone low surrogate": rb'{"inputs": "\udc00"}',
+    "a lone surrogate as a name": rb'{"inputs": "a", "\ud800": 1}',
+    "brackets without end": b"[" * DEEP,
+    "brackets with an end": b"[" * DEEP + b"]" * DEEP,
+    "deep inputs": b'{"inputs": ' + b"[" * DEEP + b"]" * DEEP + b"}",
+    "deep objects": b'{"inputs": ' + b'{"a": ' * DEEP + b"1" + b"}" * DEEP + b"}",
+    "a deep unknown field": b'{"inputs": "a", "x": ' + b"[" * DEEP + b"]" * DEEP + b"}",
+    "a number of 5000 digits": b'{"inputs": "a", "parameters": {"seed": ' + b"9" * 5000 + b"}}",
+}
+
+
+@pytest.mark.parametrize("path", ["/generate", "/classify"])
+@pytest.mark.parametrize("body", BODIES)
+def test_a_body_that_is_no_json_is_refused_and_the_next_request_answered(path: str, body: str, service: TestClient) -> None:
+    sentence = refusal(service.post(path, content=BODIES[body]), 422, "validation")
+    assert sentence.startswith("the body is not JSON: ")
+    assert len(sentence) < 200
+    assert generate(service, max_new_tokens=1)
+    assert classify(service)
+
+
+def test_a_pair_of_surrogates_is_one_character(service: TestClient) -> None:
+    response = service.post("/generate", content=rb'{"inputs": "\ud83d\ude00", "parameters": {"details": true}}')
+    assert response.json()["details"]["unknown_words"] == ["😀"]
+
+
+def test_zero_characters_and_emoji_are_characters_like_others(service: TestClient) -> None:
+    for text in ("a\0b", "\u200b", "👩\u200d👩\u200d👧", "\ufeff오늘", "\U0010ffff"):
+        assert classify(service, text)
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/x-www-form-urlencoded", ""])
+def test_a_body_is_json_whatever_it_calls_itself(content_type: str, service: TestClient) -> None:
+    response = service.post("/classify", content=b'{"inputs": "a"}', headers={"content-type": content_type})
+    assert response.status_code == 200
+
+
+# ---------------------------------------------------------------------------------------------------------------- limits
+
+
+@pytest.fixture(scope="module")
+def narrow(service_settings: Settings) -> Iterator[TestClient]:
+    """A service with narrow limits."""
+    limits = {"max_inputs": 3, "max_input_characters": 40, "max_body_bytes": 500, "max_new_tokens": 6, "max_best_of": 2}
+    with TestClient(create_app(service_settings.model_copy(update=limits))) as client:
+        yield client
+
+
+@pytest.mark.parametrize("path", ["/generate", "/classify"])
+@pytest.mark.parametrize(
+    ("inputs", "sentence"),
+    [
+        (["a"] * 4, "inputs: 4 texts are more than the 3 of one request"),
+        ("a" * 41, "inputs: 41 characters are more than 40"),
+        (["a", "좋" * 41], "inputs[1]: 41 characters are more than 40"),
+        ("a " * 400, "the body has more than 500 bytes"),
+    ],
+)
+def test_too_much_is_refused_by_the_fields_name_and_the_next_request_answered(
+    path: str, inputs: Any, sentence: str, narrow: TestClient
+) -> None:
+    assert refusal(narrow.post(path, json={"inputs": inputs}), 413, "too_large") == sentence
+    assert generate(narrow, max_new_tokens=1)
+    assert classify(narrow)
+
+
+@pytest.mark.parametrize("path", ["/generate", "/classify"])
+@pytest.mark.parametrize("inputs", [["a"] * 3, "a" * 40, ["좋" * 40, "a"]])
+def test_what_stands_at_a_limit_is_answered(path: str, inputs: Any, narrow: TestClient) -> None:
+    assert narrow.post(path, json={"inputs": inputs, "parameters": {}} | _short(path)).status_code == 200
+
+
+def _short(path: str) -> dict[str, Any]:
+    return {"parameters": {"max_new_tokens": 6}} if path == "/generate" else {}
+
+
+def test_a_body_of_exactly_the_limit_is_read(narrow: TestClient) -> None:
+    body = json.dumps({"inputs": "a"}).encode()
+    assert narrow.post("/classify", content=body + b" " * (500 - len(body))).status_code == 200
+    assert narrow.post("/classify", content=body + b" " * (501 - len(body))).status_code == 413
+
+
+def test_the_operators_limits_of_options_are_told_by_name(narrow: TestClient) -> None:
+    for options, sentence in (
+        ({"max_new_tokens": 7}, "parameters.max_new_tokens: the largest is 6"),
+        ({"max_new_tokens": 1, "best_of": 3, "do_sample": True}, "parameters.best_of: the largest is 2"),
+    ):
+        response = narrow.post("/generate", json={"inputs": "a", "parameters": options})
+        assert refusal(response, 422, "validation") == sentence
+
+
+def test_a_request_that_asks_for_no_number_of_words_is_answered_whatever_the_operators_limit(narrow: TestClient) -> None:
+    assert len(generate(narrow)["generated_text"].split()) <= 6
+
+
+@pytest.mark.parametrize("path", ["/generate", "/classify"])
+def test_more_words_than_the_model_reads_are_refused_and_as_many_are_answered(path: str, service: TestClient) -> None:
+    assert service.post(path, json={"inputs": "좋다 " * 1024}).status_code == 200
+    for inputs, place in (("좋다 " * 1025, "inputs"), (["a", "좋다 " * 1025], "inputs[1]")):
+        sentence = refusal(service.post(path, json={"inputs": inputs}), 413, "too_large")
+        assert sentence.startswith(f"{place}: 1025 words are more than the 1024 of ")
+
+
+def test_words_that_truncate_takes_away_are_not_too_many(service: TestClient) -> None:
+    assert generate(service, "좋다 " * 3000, truncate=1024) == generate(service, "좋다 " * 1024)
+
+
+def test_a_chunked_body_that_is_too_large_is_refused_before_it_is_whole(server: Process) -> None:
+    """Without a content-length; the limit is 2,000,000 bytes, and the last chunk never comes."""
+    head = b"POST /classify HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
+    chunk = b"186a0\r\n" + b" " * 100_000 + b"\r\n"
+    with connect(server) as connection:
+        connection.sendall(head + chunk * 21)
+        answer = b""
+        while not answer.endswith(b"}"):
+            answer += connection.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b'"error_type":"too_large"' in answer
+    assert server.client.post("/classify", json={"inputs": "a"}).status_code == 200
+
+
+def test_a_chunked_body_is_read_like_any_other(server: Process) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield from (b'{"inputs": ', b'"', "오늘".encode()[:2], "오늘".encode()[2:], b'"}')
+
+    chunked = server.client.post("/classify", content=chunks())
+    assert chunked.request.headers["transfer-encoding"] == "chunked"
+    assert chunked.content == server.client.post("/classify", json={"inputs": "오늘"}).content
+
+
+# ------------------------------------------------------------------------------------------------------ a full service
+
+
+@pytest.fixture
+def busy(service_settings: Settings) -> Iterator[TestClient]:
+    """A service with places for two inputs; a test may take them."""
+    with TestClient(create_app(service_settings.model_copy(update={"max_waiting": 2, "max_new_tokens": FOREVER}))) as client:
+        yield client
+
+
+@contextmanager
+def _taken(client: TestClient, places: int) -> Iterator[None]:
+    """Some places are taken by a generation that goes on until the end of the block."""
+    model, worker = cast(FastAPI, client.app).state.registry.generator(None)
+    prompt = model.tokenizer.encode_prompt(PROMPT).ids
+    ticket = worker.submit([(prompt, GenerationOptions(FOREVER))] * places)
+    try:
+        yield
+    finally:
+        ticket.future.cancel()
+
+
+def test_a_full_service_says_when_to_come_back_and_answers_when_there_is_room(busy: TestClient) -> None:
+    with _taken(busy, 2):
+        response = busy.post("/generate", json={"inputs": PROMPT})
+        assert "2" in refusal(response, 429, "overloaded")
+        assert int(response.headers["retry-after"]) >= 1
+        assert classify(busy)  # the other model's places are its own
+    assert generate(busy)
+
+
+def test_a_request_that_does_not_fit_as_a_whole_takes_no_place_at_all(busy: TestClient) -> None:
+    with _taken(busy, 1):
+        assert busy.post("/generate", json={"inputs": [PROMPT] * 2}).status_code == 429
+        assert generate(busy, max_new_tokens=1)
+
+
+def test_a_request_that_could_never_fit_is_too_large_and_not_told_to_come_back(busy: TestClient) -> None:
+    for body in ({"inputs": [PROMPT] * 3}, {"inputs": PROMPT, "parameters": {"best_of": 3, "do_sample": True}}):
+        response = busy.post("/generate", json=body)
+        assert "retry-after" not in response.headers
+        refusal(response, 413, "too_large")
+
+
+def test_a_full_service_is_as_ready_as_before(busy: TestClient) -> None:
+    with _taken(busy, 2):
+        assert busy.get("/readyz").status_code == 200
+
+
+# ---------------------------------------------------------------------------------------------------- clients that leave
+
+
+@contextmanager
+def connect(server: Process) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        yield connection
+
+
+def send(connection: socket.socket, body: dict[str, Any], path: str = "/generate") -> None:
+    content = json.dumps(body).encode()
+    head = f"POST {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {len(content)}\r\n\r\n"
+    connection.sendall(head.encode() + content)
+
+
+def receive(connection: socket.socket) -> bytes:
+    """The body of the answer, which must be a good one."""
+    answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 "), answer[:500]
+    return body
+
+
+def drawn(seed: int, words: int) -> dict[str, Any]:
+    """A request whose every word counts: a slip anywhere changes all that follows."""
+    return {"inputs": PROMPT, "parameters": {"seed": seed, "do_sample": True, "max_new_tokens": words, "details": True}}
+
+
+def test_a_client_that_leaves_frees_its_row_and_the_others_get_what_they_get_alone(server: Process) -> None:
+    bodies = [drawn(seed, 4000) for seed in (1, 2, 3)]
+    alone = [server.client.post("/generate", json=body).content for body in bodies]
+    cancelled = server.metric("seqserve_inputs_total", model=ENDLESS, outcome="cancelled")
+    with connect(server) as a, connect(server) as b, connect(server) as c, connect(server) as leaver:
+        send(leaver, drawn(4, FOREVER))
+        for connection, body in zip((a, b, c), bodies, strict=True):
+            send(connection, body)
+        eventually(lambda: server.metric(WRITING, model=ENDLESS) == 4)
+        leaver.close()
+        assert [receive(connection) for connection in (a, b, c)] == alone
+    eventually(lambda: server.metric(WRITING, model=ENDLESS) == 0, within_s=10)
+    assert server.metric("seqserve_inputs_total", model=ENDLESS, outcome="cancelled") == cancelled + 1
+
+
+def test_a_client_that_left_is_counted_apart_from_answers_and_faults(server: Process) -> None:
+    def left() -> float:
+        return server.metric("seqserve_requests_total", route="/generate", status="499")
+
+    before = left()
+    with connect(server) as leaver:
+        send(leaver, drawn(1, FOREVER))
+        eventually(lambda: server.metric(WRITING, model=ENDLESS) == 1)
+    eventually(lambda: left() == before + 1, within_s=5)
+
+
+def test_a_client_that_leaves_while_all_its_texts_are_written_frees_all_rows(server: Process) -> None:
+    with connect(server) as leaver:
+        send(leaver, drawn(1, FOREVER) | {"inputs": [PROMPT] * 40})
+        eventually(lambda: server.metric(WRITING, model=ENDLESS) == 40)
+    eventually(lambda: server.metric(WRITING, model=ENDLESS) == 0, within_s=10)
+
+
+def test_a_client_that_leaves_before_its_turn_takes_no_row(server: Process) -> None:
+    with connect(server) as first, connect(server) as waiting:
+        send(first, drawn(1, FOREVER) | {"inputs": [PROMPT] * 64})
+        eventually(lambda: server.metric(WRITING, model=ENDLESS) == 64)
+        send(waiting, drawn(2, FOREVER))
+        eventually(lambda: server.metric("seqserve_waiting", model=ENDLESS) == 1)
+        waiting.close()
+        first.close()
+    eventually(lambda: server.metric(WRITING, model=ENDLESS) == 0, within_s=10)
+    eventually(lambda: server.metric("seqserve_waiting", model=ENDLESS) == 0, within_s=10)
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_fault_of_ours(service: TestClient) -> None:
+    """Told to the application as a server tells it: a part of the body, then that nobody is there any more."""
+    sent: list[Message] = []
+    parts: list[Message] = [
+        {"type": "http.request", "body": b'{"inputs": ', "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": "/generate",
+        "raw_path": b"/generate",
+        "query_string": b"",
+        "headers": [],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 80),
+    }
+
+    async def receive_part() -> Message:
+        return parts.pop(0)
+
+    async def take(message: Message) -> None:
+        sent.append(message)
+
+    async def ask() -> None:
+        await service.app(scope, receive_part, take)
+
+    assert service.portal is not None
+    service.portal.call(ask)
+    assert sent[0]["status"] == 499
+
+
+# ----------------------------------------------------------------------------------------------- clients that come together
+
+
+def _questions() -> list[tuple[str, dict[str, Any]]]:
+    """Requests of every kind, short and long, one text and many."""
+    texts = [PROMPT, "the cat sat on a mat " * 20, "고래 music"]
+    questions: list[tuple[str, dict[str, Any]]] = []
+    for model in [*(small.name for small in GENERATORS), ENDLESS]:
+        for index, text in enumerate(texts):
+            details = {"details": True, "top_n_tokens": 3, "max_new_tokens": 30 + 7 * index}
+            questions.append(("/generate", {"inputs": text, "model": model, "parameters": details}))
+            options = details | {"seed": index, "temperature": 1.3, "top_p": 0.9, "repetition_penalty": 1.2}
+            questions.append(("/generate", {"inputs": [text, *texts], "model": model, "parameters": options}))
+    for small in CLASSIFIERS:
+        questions += [("/classify", {"inputs": text, "model": small.name}) for text in texts]
+        questions.append(("/classify", {"inputs": texts * 8, "model": small.name, "parameters": {"function_to_apply": "none"}}))
+    return questions
+
+
+def test_eight_clients_at_once_get_byte_for_byte_what_they_get_alone(server: Process) -> None:
+    questions = _questions()
+    with httpx2.Client(base_url=server.client.base_url, timeout=60) as client:
+        alone = [client.post(path, json=body).content for path, body in questions]
+    together = threading.Barrier(8)
+
+    def ask_all(number: int) -> list[tuple[int, bytes]]:
+        """All questions, every client in an order of its own."""
+        order = [(index * 7 + number * 5) % len(questions) for index in range(len(questions))]
+        with httpx2.Client(base_url=server.client.base_url, timeout=60) as client:
+            together.wait(30)
+            return [(index, client.post(questions[index][0], json=questions[index][1]).content) for index in order]
+
+    with ThreadPoolExecutor(8) as clients:
+        answers = [answer for answers in clients.map(ask_all, range(8)) for answer in answers]
+    assert len(answers) == 8 * len(questions)
+    for index, content in answers:
+        assert content == alone[index], f"{questions[index]} was answered differently among others"
+
+
+def test_an_answer_on_a_kept_connection_is_followed_by_the_next(server: Process) -> None:
+    with httpx2.Client(base_url=server.client.base_url) as client:
+        for body, status in ((b"{", 422), (b'{"inputs": "a"}', 200), (b" " * 2_000_001, 413), (b'{"inputs": "a"}', 200)):
+            assert client.post("/classify", content=body).status_code == status
+
+
+def test_a_request_that_is_long_to_read_holds_nobody_up(server: Process) -> None:
+    """Within every limit of size, and still a second of work or two to find that its words are too many."""
+    body = {"inputs": ["!" * 19_000] * 50}
+    slowest_s = 0.0
+    with ThreadPoolExecutor(1) as pool:
+        long = pool.submit(server.client.post, "/classify", json=body)
+        while not long.done():
+            slowest_s = max(slowest_s, server.client.get("/livez").elapsed.total_seconds())
+    assert long.result().status_code == 413
+    assert slowest_s < 0.5

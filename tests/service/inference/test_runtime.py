@@ -1,0 +1,119 @@
+"""service.inference.runtime: a row's bits are its own, state is data, and a wrong graph is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.artifact import Cell, load
+from service.errors import SettingsError
+from service.inference.runtime import Runtime, State, pad, require_provider, select, stack, unstack
+from tests.builders import Small, publish_small
+
+SMALLS = (
+    Small(cell="rnn"),
+    Small(cell="gru", layers=2),
+    Small(cell="lstm", hidden=40),
+    Small("classify", "rnn", pooling="last"),
+    Small("classify", "gru", bidirectional=True, pooling="mean"),
+    Small("classify", "lstm", bidirectional=True, pooling="max", layers=2),
+    # onnxruntime's RNN rounds this one by its batch where it is given two threads.
+    Small("classify", "rnn", bidirectional=True, layers=2, embedding=50, hidden=100),
+)
+
+
+@pytest.fixture(
+    scope="module", params=[(small, threads) for small in SMALLS for threads in (1, 2)], ids=lambda p: f"{p[0].name}-{p[1]}"
+)
+def runtime(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Runtime:
+    small, threads = request.param
+    folder = tmp_path_factory.mktemp("runtime")
+    return Runtime(load(publish_small(folder / "models", small, folder / "scratch")), threads=threads)
+
+
+def answers(runtime: Runtime, texts: list[list[int]]) -> tuple[np.ndarray[Any, Any], State]:
+    ids, lengths = pad(texts, runtime.manifest.special_ids.padding)
+    if runtime.manifest.task == "classify":
+        return runtime.classify(ids, lengths), ()
+    return runtime.step(ids, lengths, runtime.initial_state(len(texts)))
+
+
+@settings(deadline=None, max_examples=25)
+@given(texts=st.lists(st.lists(st.integers(1, 20), min_size=1, max_size=12), min_size=1, max_size=64), data=st.data())
+def test_a_row_has_the_same_bits_alone_and_among_any_others(runtime: Runtime, texts: list[list[int]], data: st.DataObject) -> None:
+    row = data.draw(st.integers(0, len(texts) - 1))
+    logits, state = answers(runtime, texts)
+    alone, alone_state = answers(runtime, [texts[row]])
+    assert np.array_equal(logits[row], alone[0])
+    assert all(np.array_equal(one[:, row], other[:, 0]) for one, other in zip(state, alone_state, strict=True))
+
+
+@settings(deadline=None, max_examples=25)
+@given(texts=st.lists(st.lists(st.integers(1, 20), min_size=1, max_size=8), min_size=1, max_size=8), padding=st.integers(1, 30))
+def test_more_padding_changes_no_bit(runtime: Runtime, texts: list[list[int]], padding: int) -> None:
+    ids, lengths = pad(texts, 0)
+    wider = np.pad(ids, ((0, 0), (0, padding)), constant_values=0)
+    if runtime.manifest.task == "classify":
+        assert np.array_equal(runtime.classify(ids, lengths), runtime.classify(wider, lengths))
+    else:
+        state = runtime.initial_state(len(texts))
+        assert np.array_equal(runtime.step(ids, lengths, state)[0], runtime.step(wider, lengths, state)[0])
+
+
+def test_a_state_is_not_changed_by_the_step_that_reads_it(runtime: Runtime) -> None:
+    if runtime.manifest.task == "classify":
+        return
+    state = tuple(np.full_like(part, 0.25) for part in runtime.initial_state(2))
+    before = [part.copy() for part in state]
+    runtime.step(np.array([[3], [4]]), np.ones(2, np.int32), state)
+    assert all(np.array_equal(one, other) for one, other in zip(state, before, strict=True))
+
+
+@st.composite
+def states(draw: st.DrawFn) -> State:
+    parts, layers, rows, hidden = (draw(st.integers(1, n)) for n in (2, 3, 6, 5))
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    return tuple(random.standard_normal((layers, rows, hidden)).astype(np.float32) for _ in range(parts))
+
+
+@given(state=states())
+def test_stack_and_unstack_are_inverses(state: State) -> None:
+    rows = unstack(state)
+    assert all(part.shape[1] == 1 for row in rows for part in row)
+    assert all(np.array_equal(one, other) for one, other in zip(stack(rows), state, strict=True))
+    again = unstack(stack(rows))
+    assert all(np.array_equal(a, b) for one, other in zip(again, rows, strict=True) for a, b in zip(one, other, strict=True))
+
+
+@given(state=states(), data=st.data())
+def test_selected_rows_are_copies_in_the_order_asked_for(state: State, data: st.DataObject) -> None:
+    rows = data.draw(st.lists(st.integers(0, state[0].shape[1] - 1), min_size=1, max_size=8))
+    chosen = select(state, rows)
+    for part, whole in zip(chosen, state, strict=True):
+        assert np.array_equal(part, whole[:, rows])
+        assert not np.shares_memory(part, whole)
+
+
+@given(rows=st.lists(st.lists(st.integers(1, 99), min_size=1, max_size=9), min_size=1, max_size=9))
+def test_padding_keeps_every_id_in_its_place(rows: list[list[int]]) -> None:
+    ids, lengths = pad(rows, 0)
+    assert ids.shape == (len(rows), max(map(len, rows)))
+    assert [line[:length].tolist() for line, length in zip(ids, lengths, strict=True)] == rows
+    assert all((line[length:] == 0).all() for line, length in zip(ids, lengths, strict=True))
+
+
+def test_cuda_where_it_cannot_be_had_is_refused_with_what_to_do() -> None:
+    with pytest.raises(SettingsError, match=r"SEQSERVE_PROVIDER=cuda.*requirements-cuda\.lock"):
+        require_provider("cuda")
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_the_initial_state_is_zeros_of_the_manifests_size(cell: Cell, tmp_path: Path) -> None:
+    artifact = load(publish_small(tmp_path / "models", Small(cell=cell, layers=2), tmp_path / "scratch"))
+    state = Runtime(artifact).initial_state(3)
+    assert [part.shape for part in state] == [(2, 3, 16)] * (2 if cell == "lstm" else 1)
+    assert not any(part.any() for part in state)
+    assert artifact.manifest.state_bytes == sum(part.nbytes for part in state) // 3

@@ -1,0 +1,164 @@
+"""service.artifact: a folder is read whole and verified, or refused with one line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from service.artifact import GRAPH, MANIFEST, TOKENIZER, Artifact, load, sha256, versions
+from service.errors import ArtifactError
+from service.inference.runtime import Runtime
+from tests.service.damage import READING, copy_version, edit_manifest, flip_byte
+
+NAME = "lstm1-generate"
+# The folder is put right again before every example.
+EXAMPLES = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture
+def folder(small_models: Path, tmp_path: Path) -> Path:
+    """A sound version that a test may damage."""
+    return copy_version(small_models, NAME, tmp_path)
+
+
+def refusal(folder: Path) -> str:
+    """The line with which the folder is refused."""
+    with pytest.raises(ArtifactError) as refused:
+        load(folder)
+    return one_line(refused.value, folder)
+
+
+def one_line(error: ArtifactError, folder: Path) -> str:
+    line = str(error)
+    assert line.splitlines() == [line]
+    assert line.startswith(f"{folder.parent.name}/{folder.name}: ")
+    assert str(folder.parent.parent) not in line, "a client is told this line; where models lie is none of its business"
+    return line
+
+
+def test_a_sound_folder_is_read_whole(folder: Path) -> None:
+    artifact = load(folder)
+    manifest = json.loads((folder / MANIFEST).read_bytes())
+    assert artifact.path == folder
+    assert artifact.graph == (folder / GRAPH).read_bytes()
+    assert artifact.tokenizer.to_json() == (folder / TOKENIZER).read_text(encoding="utf-8")
+    assert artifact.manifest.model_dump(mode="json") == manifest
+
+
+def test_what_was_read_does_not_depend_on_the_folder_any_more(folder: Path) -> None:
+    artifact = load(folder)
+    graph = artifact.graph
+    for path in folder.iterdir():
+        path.unlink()
+    assert artifact.graph == graph
+    assert Runtime(artifact).initial_state(1)[0].shape == (1, 1, 16)
+
+
+def test_a_manifest_cannot_be_changed_once_read(folder: Path) -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load(folder).manifest.layers = 2  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("fault", READING)
+def test_a_folder_with_a_fault_is_refused_with_one_line_that_names_it(fault: str, folder: Path) -> None:
+    damage, reason = READING[fault]
+    damage(folder)
+    assert reason in refusal(folder)
+
+
+def test_a_file_outside_the_folder_is_not_even_looked_at(folder: Path) -> None:
+    (folder.parent / "x").write_bytes(b"secret")
+    edit_manifest(folder, lambda manifest: manifest["files"].update({"../x": sha256(b"secret")}))
+    assert "'../x'" in refusal(folder)
+
+
+def test_every_listed_file_is_checked_and_no_other(folder: Path) -> None:
+    (folder / "README.md").write_text("a card")
+    load(folder)
+    edit_manifest(folder, lambda manifest: manifest["files"].update({"README.md": sha256(b"another card")}))
+    assert "README.md is damaged" in refusal(folder)
+
+
+@EXAMPLES
+@given(name=st.sampled_from([GRAPH, TOKENIZER]), at=st.integers(0, 100_000))
+def test_a_change_of_any_bit_of_a_file_is_found(name: str, at: int, folder: Path) -> None:
+    flip_byte(folder / name, at)
+    try:
+        assert f"{name} is damaged" in refusal(folder)
+    finally:
+        flip_byte(folder / name, at)
+
+
+@EXAMPLES
+@given(at=st.integers(0, 100_000), byte=st.integers(0, 255))
+def test_a_manifest_with_any_byte_changed_is_read_or_refused_with_one_line(at: int, byte: int, folder: Path) -> None:
+    whole = (folder / MANIFEST).read_bytes()
+    content = bytearray(whole)
+    content[at % len(content)] = byte
+    (folder / MANIFEST).write_bytes(content)
+    try:
+        load(folder)
+    except ArtifactError as error:
+        one_line(error, folder)
+    finally:
+        (folder / MANIFEST).write_bytes(whole)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=5), children, max_size=3),
+    max_leaves=4,
+)
+
+
+@EXAMPLES
+@given(choice=st.integers(0, 10_000), value=JSON)
+def test_a_manifest_that_says_anything_at_any_place_is_opened_or_refused_with_one_line(
+    choice: int, value: Any, folder: Path
+) -> None:
+    whole = (folder / MANIFEST).read_bytes()
+    manifest = json.loads(whole)
+    places = list(_places(manifest))
+    inside, key = places[choice % len(places)]
+    inside[key] = value
+    (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    try:
+        artifact = load(folder)
+        assert isinstance(artifact, Artifact)
+        Runtime(artifact)
+    except ArtifactError as error:
+        one_line(error, folder)
+    finally:
+        (folder / MANIFEST).write_bytes(whole)
+
+
+def _places(value: Any) -> list[tuple[Any, Any]]:
+    """Every place of a JSON document, as what it is in and its key there."""
+    keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else []
+    return [place for key in keys for place in [(value, key), *_places(value[key])]]
+
+
+def test_versions_are_whole_numbers_the_highest_first(tmp_path: Path) -> None:
+    for name in ("1", "2", "10", "9", "01", "0", "-1", "1.5", "3.bak", "new", ".publishing-4", "1234567890"):
+        (tmp_path / "words" / name).mkdir(parents=True)
+    (tmp_path / "words" / "11").write_text("a file is no version")
+    assert [(name, [path.name for path in folders]) for name, folders in versions(tmp_path)] == [("words", ["10", "9", "2", "1"])]
+
+
+def test_only_folders_with_a_models_name_are_looked_into(tmp_path: Path) -> None:
+    for name in (".publishing-abc", "Words", "two words", "-words", "w" * 65, "good-2.words_x", "another"):
+        (tmp_path / name / "1").mkdir(parents=True)
+    (tmp_path / "file").write_text("no folder")
+    assert [name for name, _ in versions(tmp_path)] == ["another", "good-2.words_x"]
+
+
+def test_a_row_of_state_takes_the_bytes_that_the_manifest_says(small_models: Path) -> None:
+    sizes = {"rnn1-generate": 1 * 1 * 16 * 4, "gru2-generate": 1 * 2 * 16 * 4, "lstm1-generate": 2 * 1 * 16 * 4}
+    for name, expected in sizes.items():
+        artifact = load(small_models / name / "1")
+        state = Runtime(artifact).initial_state(1)
+        assert artifact.manifest.state_bytes == sum(part.nbytes for part in state) == expected

@@ -1,0 +1,169 @@
+"""service.metrics: everything is counted, under labels that nobody outside can write."""
+
+from typing import Any
+
+from fastapi.testclient import TestClient
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from service.metrics import CONTENT_TYPE, Metrics
+from tests.service.http.ask import PROMPT, classify, generate
+from tests.service.http.test_app import ROUTES
+
+GENERATE, CLASSIFY = "lstm1-generate", "bilstm1-classify"
+
+
+def scrape(client: TestClient) -> dict[str, Metric]:
+    return {family.name: family for family in text_string_to_metric_families(client.get("/metrics").text)}
+
+
+def value(client: TestClient, sample: str, **labels: str) -> float:
+    found = [
+        one.value
+        for family in scrape(client).values()
+        for one in family.samples
+        if one.name == sample and labels.items() <= one.labels.items()
+    ]
+    return sum(found)
+
+
+def test_the_text_is_what_prometheus_reads(client: TestClient) -> None:
+    generate(client)
+    response = client.get("/metrics")
+    assert response.headers["content-type"] == CONTENT_TYPE
+    families = scrape(client)
+    ours = {name for name in families if name.startswith("seqserve_") and not name.endswith("_created")}
+    assert ours == {
+        "seqserve_requests",
+        "seqserve_request_seconds",
+        "seqserve_queue_seconds",
+        "seqserve_inference_seconds",
+        "seqserve_batch_rows",
+        "seqserve_padded_words",
+        "seqserve_real_words",
+        "seqserve_inputs",
+        "seqserve_rows_in_use",
+        "seqserve_waiting",
+        "seqserve_refused",
+        "seqserve_model_info",
+        "seqserve_refused_models",
+    }
+    assert all(families[name].documentation for name in ours)
+    assert {"process_resident_memory_bytes", "python_info"} <= set(families)
+
+
+def test_two_services_in_one_process_count_apart() -> None:
+    first, second = Metrics(), Metrics()
+    first.requests.labels("/generate", "200").inc()
+    labels = {"route": "/generate", "status": "200"}
+    assert first.registry.get_sample_value("seqserve_requests_total", labels) == 1
+    assert second.registry.get_sample_value("seqserve_requests_total", labels) is None
+
+
+def test_requests_are_counted_by_route_and_status(client: TestClient) -> None:
+    bodies: list[tuple[str, Any, str]] = [
+        ("/generate", {"inputs": PROMPT}, "200"),
+        ("/generate", {"inputs": ""}, "422"),
+        ("/generate", {"inputs": PROMPT, "model": "nothing"}, "404"),
+        ("/classify", {"inputs": PROMPT}, "200"),
+        ("/classify", {"inputs": ["a"] * 257}, "413"),
+        ("/livez", {}, "405"),
+    ]
+    for path, body, _ in bodies:
+        for _ in range(3):
+            client.post(path, json=body)
+    for path, _, status in bodies:
+        assert value(client, "seqserve_requests_total", route=path, status=status) == 3
+    assert value(client, "seqserve_request_seconds_count", route="/generate") == 9
+
+
+def test_every_route_is_counted_under_its_own_name(client: TestClient) -> None:
+    for path, method in ROUTES.items():
+        client.request(method, path)
+    counted = {one.labels["route"] for one in scrape(client)["seqserve_requests"].samples}
+    assert set(ROUTES) <= counted
+
+
+def test_what_a_client_makes_up_becomes_no_label(client: TestClient) -> None:
+    for number in range(20):
+        client.get(f"/secret-{number}")
+        client.post(f"/generate/{number}", json={"inputs": PROMPT})
+        client.post("/generate", json={"inputs": f"secret-{number}", "model": f"secret-{number}"})
+        client.post("/generate", json={f"secret-{number}": 1}, headers={"x-request-id": f"secret-{number}"})
+        client.request(f"SECRET{number}", "/generate")
+        client.get(f"/docs/assets/secret-{number}.js")
+    text = client.get("/metrics").text
+    assert "secret" not in text.lower()
+    routes = {one.labels["route"] for one in scrape(client)["seqserve_requests"].samples}
+    assert "other" in routes
+    assert routes <= {*ROUTES, "/docs/assets", "other"}
+
+
+def test_every_label_is_one_of_a_known_few(client: TestClient) -> None:
+    generate(client, [PROMPT, "a"])
+    classify(client, ["a", PROMPT])
+    known = {
+        "model": {GENERATE, CLASSIFY, "rnn1-generate", "gru2-generate", "gru1-classify"},
+        "phase": {"prefill", "decode", "classify"},
+        "outcome": {"answer", "error", "cancelled"},
+        "task": {"generate", "classify"},
+        "version": {"1"},
+    }
+    for name, family in scrape(client).items():
+        for one in family.samples if name.startswith("seqserve_") else []:
+            for label, text in one.labels.items():
+                assert label in (*known, "route", "status", "le")
+                assert text in known.get(label, {text})
+
+
+def test_after_the_last_answer_no_row_is_in_use_and_nothing_waits(client: TestClient) -> None:
+    generate(client, [PROMPT] * 100, max_new_tokens=30)
+    classify(client, [PROMPT] * 100)
+    # The answer goes out before the round that wrote it has ended: the next answer comes after that.
+    generate(client, max_new_tokens=2)
+    classify(client)
+    for model in (GENERATE, CLASSIFY):
+        assert value(client, "seqserve_waiting", model=model) == 0
+    eventually_zero(client, "seqserve_rows_in_use")
+
+
+def eventually_zero(client: TestClient, sample: str, asked: int = 200) -> None:
+    """A scrape takes milliseconds, the end of a round a fraction of one."""
+    assert any(value(client, sample) == 0 for _ in range(asked))
+
+
+def test_inputs_are_counted_by_how_they_ended(client: TestClient) -> None:
+    generate(client, [PROMPT] * 5)
+    generate(client, best_of=3, do_sample=True)
+    classify(client, [PROMPT] * 7)
+    assert value(client, "seqserve_inputs_total", model=GENERATE, outcome="answer") == 8
+    assert value(client, "seqserve_inputs_total", model=CLASSIFY, outcome="answer") == 7
+    assert value(client, "seqserve_inputs_total", outcome="error") == 0
+    assert value(client, "seqserve_inputs_total", outcome="cancelled") == 0
+
+
+def test_words_are_counted_with_padding_and_without(client: TestClient) -> None:
+    classify(client, ["좋다", "좋다 좋다 좋다 좋다"])
+    assert value(client, "seqserve_real_words_total", model=CLASSIFY) == 5
+    assert value(client, "seqserve_padded_words_total", model=CLASSIFY) == 8
+
+
+def test_batches_are_counted_by_phase(client: TestClient) -> None:
+    details = generate(client, frequency_penalty=2.0, details=True)["details"]
+    assert value(client, "seqserve_batch_rows_count", model=GENERATE, phase="prefill") == 1
+    assert value(client, "seqserve_batch_rows_count", model=GENERATE, phase="decode") == details["generated_tokens"] - 1
+    assert value(client, "seqserve_inference_seconds_count", model=GENERATE, phase="prefill") == 1
+    assert value(client, "seqserve_queue_seconds_count", model=GENERATE) == 1
+
+
+def test_inputs_that_a_full_queue_refused_are_counted(client: TestClient) -> None:
+    assert value(client, "seqserve_refused_total") == 0
+    response = client.post("/generate", json={"inputs": [PROMPT] * 256, "parameters": {"best_of": 8, "do_sample": True}})
+    assert response.status_code in (413, 429)
+    assert value(client, "seqserve_refused_total", model=GENERATE) == (2048 if response.status_code == 429 else 0)
+
+
+def test_models_that_serve_are_told_with_version_and_task(client: TestClient) -> None:
+    assert value(client, "seqserve_model_info", model=GENERATE, version="1", task="generate") == 1
+    assert value(client, "seqserve_model_info") == 5
+    assert value(client, "seqserve_refused_models") == 0

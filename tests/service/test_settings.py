@@ -1,0 +1,186 @@
+"""service.settings: every setting from its variable, and a wrong one named."""
+
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from service import settings as module
+from service.errors import SettingsError
+from service.settings import PREFIX, Settings, available_cores, load_settings
+
+READ = {
+    "host": ("0.0.0.0", "0.0.0.0"),
+    "port": ("9001", 9001),
+    "models": ("/srv/models", Path("/srv/models")),
+    "generate_model": ("my-words", "my-words"),
+    "classify_model": ("my-labels", "my-labels"),
+    "provider": ("cuda", "cuda"),
+    "threads": ("3", 3),
+    "max_rows": ("2", 2),
+    "max_prefill_words": ("77", 77),
+    "max_batch_words": ("78", 78),
+    "max_waiting": ("79", 79),
+    "max_inputs": ("80", 80),
+    "max_input_characters": ("81", 81),
+    "max_body_bytes": ("82", 82),
+    "max_answer_tokens": ("85", 85),
+    "max_new_tokens": ("83", 83),
+    "max_best_of": ("84", 84),
+    "log_level": ("debug", "debug"),
+}
+
+WRONG = {
+    "port": ["http", "-1", "65536", ""],
+    "provider": ["tpu", "CPU"],
+    "threads": ["-1", "257", "two"],
+    "log_level": ["loud"],
+    **{
+        name: ["0", "-5", "1.5", "many", ""]
+        for name in (
+            "max_rows",
+            "max_prefill_words",
+            "max_batch_words",
+            "max_waiting",
+            "max_inputs",
+            "max_input_characters",
+            "max_body_bytes",
+            "max_answer_tokens",
+            "max_new_tokens",
+            "max_best_of",
+        )
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.upper().startswith(PREFIX):
+            monkeypatch.delenv(name)
+
+
+def test_this_file_knows_every_setting() -> None:
+    assert set(READ) == set(Settings.model_fields)
+
+
+@pytest.mark.parametrize("name", READ)
+def test_every_setting_is_read_from_its_variable(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text, value = READ[name]
+    assert getattr(load_settings(), name) != value, "the default would pass this test"
+    monkeypatch.setenv(f"{PREFIX}{name.upper()}", text)
+    assert getattr(load_settings(), name) == value
+
+
+@pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in WRONG.items() for text in texts])
+def test_a_wrong_value_is_refused_in_one_line_that_names_the_variable(
+    name: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"{PREFIX}{name.upper()}", text)
+    with pytest.raises(SettingsError) as refusal:
+        load_settings()
+    assert str(refusal.value).startswith(f"{PREFIX}{name.upper()}={text}: ")
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["SEQSERVE_MAX_ROW", "SEQSERVE_SERVICE_HOST", "seqserve_modls", "SEQSERVE_"])
+def test_a_name_that_is_no_setting_is_refused_and_the_sentence_lists_those_there_are(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(SettingsError, match=f"^{name} is no setting; there are .*SEQSERVE_MAX_ROWS, ") as refusal:
+        load_settings()
+    assert "enableServiceLinks: false" in str(refusal.value)
+
+
+def test_a_variable_in_small_letters_is_read_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("seqserve_max_rows", "7")
+    assert load_settings().max_rows == 7
+
+
+def test_variables_of_other_programs_are_no_business_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = load_settings()
+    monkeypatch.setenv("PORT", "1")
+    monkeypatch.setenv("SEQ_MAX_ROWS", "1")
+    assert load_settings() == before
+
+
+def test_the_environment_that_is_handed_in_is_the_one_that_is_read() -> None:
+    assert load_settings({"SEQSERVE_MAX_ROWS": "5"}).max_rows == 5
+
+
+def test_settings_cannot_be_changed_once_read() -> None:
+    settings = load_settings()
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.port = 1  # type: ignore[misc]
+
+
+def test_without_any_variable_the_service_listens_to_this_machine_alone() -> None:
+    assert load_settings().host == "127.0.0.1"
+
+
+def test_threads_are_those_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEQSERVE_THREADS", "9")
+    assert load_settings().operator_threads == 9
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (3, 2), (5, 4), (64, 4)])
+def test_threads_left_open_leave_a_core_for_http_and_are_four_at_the_most(
+    cores: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "available_cores", lambda: cores)
+    assert Settings().operator_threads == threads
+
+
+@pytest.fixture
+def eight_cores(monkeypatch: pytest.MonkeyPatch) -> int:
+    """A machine that grants this process eight cores, before any quota."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    return 8
+
+
+def cgroup_v2(folder: Path, content: str) -> Path:
+    (folder / "cpu.max").write_text(content)
+    return folder
+
+
+def cgroup_v1(folder: Path, quota: str, period: str = "100000\n") -> Path:
+    (folder / "cpu").mkdir()
+    (folder / "cpu" / "cpu.cfs_quota_us").write_text(quota)
+    (folder / "cpu" / "cpu.cfs_period_us").write_text(period)
+    return folder
+
+
+QUOTAS = [(50_000, 1), (100_000, 1), (150_000, 2), (200_000, 2), (400_000, 4), (1_600_000, 8)]
+
+
+@pytest.mark.parametrize(("quota", "cores"), QUOTAS)
+def test_a_quota_of_cgroup_v2_cuts_the_cores(quota: int, cores: int, eight_cores: int, tmp_path: Path) -> None:
+    assert available_cores(cgroup_v2(tmp_path, f"{quota} 100000\n")) == cores
+
+
+@pytest.mark.parametrize(("quota", "cores"), QUOTAS)
+def test_a_quota_of_cgroup_v1_cuts_the_cores(quota: int, cores: int, eight_cores: int, tmp_path: Path) -> None:
+    assert available_cores(cgroup_v1(tmp_path, f"{quota}\n")) == cores
+
+
+def test_the_period_counts_as_well_as_the_quota(eight_cores: int, tmp_path: Path) -> None:
+    assert available_cores(cgroup_v2(tmp_path, "30000 10000\n")) == 3
+
+
+def test_without_a_quota_all_cores_of_the_process_count(eight_cores: int, tmp_path: Path) -> None:
+    for name in ("v2", "v1", "none"):
+        (tmp_path / name).mkdir()
+    assert available_cores(cgroup_v2(tmp_path / "v2", "max 100000\n")) == eight_cores
+    assert available_cores(cgroup_v1(tmp_path / "v1", "-1\n")) == eight_cores
+    assert available_cores(tmp_path / "none") == eight_cores
+
+
+@pytest.mark.parametrize("content", ["", "max", "a lot 100000", "1 2 3"])
+def test_a_cgroup_file_that_makes_no_sense_is_no_quota(content: str, eight_cores: int, tmp_path: Path) -> None:
+    assert available_cores(cgroup_v2(tmp_path, content)) == eight_cores
+
+
+def test_this_machine_has_a_core_at_least() -> None:
+    assert 1 <= available_cores() <= len(os.sched_getaffinity(0))

@@ -1,0 +1,90 @@
+"""training.export: the graph is torch's model, for every cell, depth, direction, pooling and head."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from service.artifact import MAX_IR_VERSION, MAX_OPSET, Cell
+from service.inference.runtime import Runtime, pad, unstack
+from tests.builders import Small, open_small
+from training.loop import Model
+from training.model import LanguageModel
+from training.parity import TOLERANCE, check_parity
+
+CELLS: tuple[Cell, ...] = ("rnn", "gru", "lstm")
+VARIANTS = [
+    *(Small(cell=cell, layers=layers, tied=tied) for cell in CELLS for layers, tied in ((1, True), (2, True), (3, False))),
+    *(
+        Small("classify", cell, bidirectional=both, pooling=p)
+        for cell in CELLS
+        for both in (False, True)
+        for p in ("last", "mean", "max")
+    ),
+    Small("classify", "lstm", layers=3, bidirectional=True),
+    Small("classify", "rnn", head="sigmoid", pooling="last"),
+    Small(cell="gru", embedding=16, hidden=16),
+]
+
+
+def name(small: Small) -> str:
+    return "-".join([small.name, small.pooling, small.head, "tied" if small.tied else "untied"])
+
+
+@pytest.mark.parametrize("small", VARIANTS, ids=name)
+def test_the_graph_answers_as_torch_over_many_batch_sizes_and_lengths(small: Small, tmp_path: Path) -> None:
+    _, runtime, model = open_small(small, tmp_path)
+    assert check_parity(model, runtime) <= TOLERANCE
+
+
+@pytest.mark.parametrize("small", VARIANTS[:2], ids=name)
+def test_the_graph_is_stamped_with_what_the_service_loads_and_names_no_other_file(small: Small, tmp_path: Path) -> None:
+    artifact, _, _ = open_small(small, tmp_path)
+    graph = onnx.load_from_string(artifact.graph)
+    assert [(entry.domain, entry.version) for entry in graph.opset_import] == [("", MAX_OPSET)]
+    assert graph.ir_version == MAX_IR_VERSION
+    assert all(not weight.external_data for weight in graph.graph.initializer)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_state_is_that_of_torch(cell: Cell, layers: int, tmp_path: Path) -> None:
+    _, runtime, model = open_small(Small(cell=cell, layers=layers), tmp_path)
+    assert isinstance(model, LanguageModel)
+    texts = [[3, 4, 5, 6], [7], [8, 9]]
+    _, state = runtime.step(*pad(texts, 0), runtime.initial_state(3))
+    for text, row in zip(texts, unstack(state), strict=True):
+        with torch.no_grad():
+            _, expected = model(torch.tensor([text]), torch.tensor([len(text)]))
+        for part, wanted in zip(row, expected, strict=True):
+            np.testing.assert_allclose(part, wanted.numpy(), atol=1e-5)
+
+
+def test_a_tied_output_is_stored_once(tmp_path: Path) -> None:
+    artifact, _, _ = open_small(Small(tied=True), tmp_path)
+    shapes = [list(weight.dims) for weight in onnx.load_from_string(artifact.graph).graph.initializer]
+    assert shapes.count([artifact.manifest.sizes.vocabulary, artifact.manifest.sizes.embedding]) == 1
+
+
+@pytest.fixture(scope="module", params=CELLS)
+def generating(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Runtime, Model]:
+    _, runtime, model = open_small(Small(cell=request.param), tmp_path_factory.mktemp("generating"))
+    return runtime, model
+
+
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_reading_in_any_chunks_gives_the_bits_of_reading_at_once(generating: tuple[Runtime, Model], data: st.DataObject) -> None:
+    runtime, _ = generating
+    ids = data.draw(st.lists(st.integers(1, runtime.manifest.sizes.vocabulary - 1), min_size=2, max_size=20))
+    cut = data.draw(st.integers(1, len(ids) - 1))
+    whole, end = runtime.step(*pad([ids], 0), runtime.initial_state(1))
+    _, middle = runtime.step(*pad([ids[:cut]], 0), runtime.initial_state(1))
+    rest, other_end = runtime.step(*pad([ids[cut:]], 0), middle)
+    assert np.array_equal(whole, rest)
+    assert all(np.array_equal(one, other) for one, other in zip(end, other_end, strict=True))
