@@ -408,8 +408,10 @@ def test_a_data_file_that_was_set_by_key_leaves_no_folder_in_what_is_published(t
 def test_data_of_one_s_own_is_not_said_to_be_the_starter_s(tmp_path: Path, models: Path) -> None:
     data = write_text(tmp_path / "data.txt", sentences(40))
     path = succeeds([*TINY_GENERATE, "--data", str(data)], models)
-    assert "starter/next-word.txt" not in load(path).manifest.training.source
-    assert "starter/next-word.txt" not in (path / "README.md").read_text(encoding="utf-8")
+    assert load(path).manifest.training.data == "data.txt: 40 rows to train, 0 to choose on, 0 to test"
+    card = (path / "README.md").read_text(encoding="utf-8")
+    assert "- Data: data.txt: 40 rows to train" in card
+    assert "- The preset's own data: training/starter/next-word.txt" in card
 
 
 # The command itself
