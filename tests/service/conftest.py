@@ -29,5 +29,6 @@ def server(service_models: Path) -> Iterator[Process]:
         generate_model=ENDLESS,
         classify_model="bilstm1-classify",
         max_new_tokens=100_000_000,
+        max_answer_tokens=100_000_000_000,
     ) as process:
         yield process
