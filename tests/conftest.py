@@ -1,4 +1,4 @@
-"""What many tests share: published small models, an application over them, the real data where it lies beside the checkout."""
+"""What many tests share: published small models, an application over them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,6 @@ from service.settings import Settings
 from tests.builders import Small, publish_small
 
 ROOT = Path(__file__).parent.parent
-SHARED = ROOT.parent / "shared" / "data"
 
 GENERATORS = (Small(cell="rnn"), Small(cell="gru", layers=2), Small(cell="lstm"))
 CLASSIFIERS = (Small("classify", "gru"), Small("classify", "lstm", bidirectional=True, pooling="mean"))
@@ -36,11 +35,3 @@ def client(settings: Settings) -> Iterator[TestClient]:
     """A fresh application in this process, with its loops running."""
     with TestClient(create_app(settings)) as client:
         yield client
-
-
-@pytest.fixture(scope="session")
-def shared() -> Path:
-    """The real data; the test is skipped, and says so, where it is not there."""
-    if not SHARED.is_dir():
-        pytest.skip("needs the data sets of the presets beside the checkout")
-    return SHARED
