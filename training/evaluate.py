@@ -15,10 +15,11 @@ from sklearn.metrics import accuracy_score, f1_score
 from sklearn.pipeline import make_pipeline
 
 from service.artifact import Score
-from training.data import Batch, Corpus, Row, Sample, batches
+from training.data import Batch, Corpus, Sample, batches
 from training.errors import TrainingError
 from training.loop import mean_loss
 from training.model import Classifier, LanguageModel
+from training.rows import Row
 
 Split = Literal["valid", "test", "train"]
 CPU = torch.device("cpu")

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from service.artifact import Score
 from training.config import ModelConfig, TextConfig
-from training.data import Corpus, Row, Sample, Splits
+from training.data import Corpus, Sample, Splits
 from training.errors import TrainingError
 from training.evaluate import BigramModel, evaluate, predict
 from training.model import Classifier, LanguageModel
+from training.rows import Row
 from training.vocabulary import build_vocabulary
 
 VOCABULARY = 9

@@ -1,0 +1,311 @@
+"""The same rows from every format, and files that cannot be read told in one line."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.training.samples import TABLES, write_labelled, write_table, write_text
+from training.config import DataConfig
+from training.errors import DataError
+from training.rows import Row, read_rows
+
+# A reader that guesses types would change each of these.
+TRICKY = [
+    ("NA", "01"),
+    ("null", "1"),
+    ("None", "1.0"),
+    ("nan", "true"),
+    ("007", "01"),
+    ("1e5", "no"),
+    ("2024-01-01", "2024-01-01"),
+    ("it's a 'quote'", "NA"),
+    ('say "hi"', "null"),
+    ('"quoted whole"', "-"),
+    ("a, b; c", "0"),
+    ("# not a comment", "-0"),
+    ("back\\slash \\n", "1_000"),
+    ("오늘 날씨가 좋다", "긍정"),
+]
+
+
+def refusal(call: Callable[[], object]) -> str:
+    with pytest.raises(DataError) as error:
+        call()
+    assert len(str(error.value).splitlines()) == 1
+    return str(error.value)
+
+
+# Every format gives the same rows
+
+
+@pytest.mark.parametrize("suffix", TABLES)
+def test_every_table_gives_its_rows_as_they_were_written(tmp_path: Path, suffix: str) -> None:
+    path = write_table(tmp_path / f"data{suffix}", TRICKY)
+    assert read_rows(path, DataConfig(), labelled=True) == [Row(*row) for row in TRICKY]
+
+
+@pytest.mark.parametrize("suffix", [".txt", *TABLES])
+def test_every_format_gives_the_same_sentences(tmp_path: Path, suffix: str) -> None:
+    path, texts = tmp_path / f"data{suffix}", [text for text, _ in TRICKY]
+    if suffix == ".txt":
+        write_text(path, texts)
+    else:
+        write_table(path, TRICKY)
+    assert read_rows(path, DataConfig(), labelled=False) == [Row(text, None) for text in texts]
+
+
+@settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.tuples(*[st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1).filter(str.strip)] * 2),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_any_text_and_label_are_the_same_in_every_format_but_for_the_space_around_them(
+    tmp_path: Path, rows: list[tuple[str, str]]
+) -> None:
+    expected = [Row(text.strip(), label.strip()) for text, label in rows]
+    for suffix in TABLES:
+        path = write_table(tmp_path / f"data{suffix}", rows)
+        assert read_rows(path, DataConfig(), labelled=True) == expected, suffix
+
+
+@pytest.mark.parametrize("suffix", TABLES)
+def test_the_columns_are_found_by_the_names_they_are_given(tmp_path: Path, suffix: str) -> None:
+    path = write_table(tmp_path / f"data{suffix}", [("3", "good"), ("1", "bad")], columns=("stars given", "리뷰"))
+    data = DataConfig(text_column="리뷰", label_column="stars given")
+    assert read_rows(path, data, labelled=True) == [Row("good", "3"), Row("bad", "1")]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_a_table_without_a_header_has_the_columns_that_are_named_for_it(tmp_path: Path, suffix: str) -> None:
+    path = write_table(tmp_path / f"data{suffix}", [("01", "first"), ("02", "second")], columns=("00", "before"))
+    data = DataConfig(columns=["label", "text"])
+    assert read_rows(path, data, labelled=True) == [Row("before", "00"), Row("first", "01"), Row("second", "02")]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_columns_that_nobody_asked_for_are_passed_over(tmp_path: Path, suffix: str) -> None:
+    separator = "," if suffix == ".csv" else "\t"
+    lines = [
+        separator.join(cells) for cells in (("id", "text", "more", "label"), ("1", "good", "x", "up"), ("2", "bad", "", "down"))
+    ]
+    path = write_text(tmp_path / f"data{suffix}", lines)
+    assert read_rows(path, DataConfig(), labelled=True) == [Row("good", "up"), Row("bad", "down")]
+
+
+def test_a_csv_file_s_quotes_hold_commas_quotes_and_new_lines_together(tmp_path: Path) -> None:
+    path = write_text(tmp_path / "data.csv", ['"text","label"', '"one, ""two""\nthree",up', "four,down"])
+    assert read_rows(path, DataConfig(), labelled=True) == [Row('one, "two"\nthree', "up"), Row("four", "down")]
+
+
+def test_a_tsv_file_s_quotes_are_part_of_the_text_even_where_they_never_close(tmp_path: Path) -> None:
+    path = write_text(tmp_path / "data.tsv", ["text\tlabel", '"open\tup', 'said "so"\tdown', '"whole"\tup'])
+    assert [row.text for row in read_rows(path, DataConfig(), labelled=True)] == ['"open', 'said "so"', '"whole"']
+
+
+def test_a_jsonl_label_that_is_a_number_is_its_digits(tmp_path: Path) -> None:
+    path = write_text(tmp_path / "data.jsonl", ['{"text": "a", "label": 0}', '{"text": "b", "label": 1}'])
+    assert read_rows(path, DataConfig(), labelled=True) == [Row("a", "0"), Row("b", "1")]
+
+
+def test_a_jsonl_label_is_not_changed_by_another_row_s(tmp_path: Path) -> None:
+    path = write_text(tmp_path / "data.jsonl", ['{"text": "a", "label": "01"}', '{"text": "b", "label": 1}'])
+    assert read_rows(path, DataConfig(), labelled=True) == [Row("a", "01"), Row("b", "1")]
+
+
+def test_jsonl_texts_that_are_dates_stay_as_they_are_written(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "data.jsonl", [("2024-01-01", "1999-12-31"), ("2024-01-02", "2000-01-01")])
+    assert read_rows(path, DataConfig(), labelled=True) == [Row("2024-01-01", "1999-12-31"), Row("2024-01-02", "2000-01-01")]
+
+
+def test_a_jsonl_file_may_hold_any_other_values_beside_the_columns(tmp_path: Path) -> None:
+    rows = [{"text": "a", "label": "up", "more": {"deep": [1]}}, {"text": "b", "label": "down", "more": {"deep": [2]}}]
+    path = write_text(tmp_path / "data.jsonl", map(json.dumps, rows))
+    assert read_rows(path, DataConfig(), labelled=True) == [Row("a", "up"), Row("b", "down")]
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".csv", ".tsv", ".jsonl"])
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"data{suffix}"
+    rows = [("first", "up"), ("second", "down")]
+    plain = write_text(path, ["first", "second"]) if suffix == ".txt" else write_table(path, rows)
+    path.write_bytes(b"\xef\xbb\xbf" + plain.read_bytes())
+    assert [row.text for row in read_rows(path, DataConfig(), labelled=False)] == ["first", "second"]
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".csv", ".tsv", ".jsonl"])
+@pytest.mark.parametrize("ending", [b"\r\n", b"\n"])
+@pytest.mark.parametrize("last", [True, False])
+def test_lines_may_end_as_windows_or_unix_ends_them_and_the_last_may_not_end(
+    tmp_path: Path, suffix: str, ending: bytes, last: bool
+) -> None:
+    path = tmp_path / f"data{suffix}"
+    rows = [("first", "up"), ("second", "down")]
+    plain = write_text(path, ["first", "second"]) if suffix == ".txt" else write_table(path, rows)
+    lines = plain.read_bytes().splitlines()
+    path.write_bytes(ending.join(lines) + (ending if last else b""))
+    labelled = suffix != ".txt"
+    assert read_rows(path, DataConfig(), labelled) == [Row(text, label if labelled else None) for text, label in rows]
+
+
+@pytest.mark.parametrize("suffix", TABLES)
+def test_rows_without_text_are_left_out(tmp_path: Path, suffix: str) -> None:
+    path = write_table(tmp_path / f"data{suffix}", [("a", "up"), ("", "up"), ("  ", "down"), ("b", "down")])
+    assert read_rows(path, DataConfig(), labelled=True) == [Row("a", "up"), Row("b", "down")]
+
+
+def test_blank_lines_of_a_txt_file_are_left_out(tmp_path: Path) -> None:
+    path = write_text(tmp_path / "data.txt", ["", "a b", "   ", "\t", "c", ""])
+    assert [row.text for row in read_rows(path, DataConfig(), labelled=False)] == ["a b", "c"]
+
+
+@pytest.mark.parametrize("folder", ["with space", ".hidden", "a*b", "한글", "__pycache__"])
+def test_a_file_is_read_wherever_it_lies(tmp_path: Path, folder: str) -> None:
+    path = write_labelled(tmp_path / folder / "data.csv", count=3)
+    assert len(read_rows(path, DataConfig(), labelled=True)) == 3
+
+
+def test_a_file_whose_name_has_wildcards_is_read_itself_and_not_what_they_would_find(tmp_path: Path) -> None:
+    write_table(tmp_path / "a1.csv", [("another file", "up")])
+    path = write_table(tmp_path / "a[1].csv", [("this file", "up")])
+    assert read_rows(path, DataConfig(), labelled=True) == [Row("this file", "up")]
+
+
+def test_reading_leaves_nothing_beside_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = write_labelled(tmp_path / "data.csv", count=3)
+    read_rows(path, DataConfig(), labelled=True)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+# Files that cannot be read
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "none.csv"
+    assert refusal(lambda: read_rows(path, DataConfig(), labelled=True)) == f"{path}: there is no such file"
+
+
+@pytest.mark.parametrize("name", ["data.xlsx", "data.json", "data", "data.csv.gz", ".csv"])
+def test_an_unknown_extension_is_refused_with_those_that_are_known(tmp_path: Path, name: str) -> None:
+    path = write_text(tmp_path / name, ["text,label", "a,b"])
+    message = refusal(lambda: read_rows(path, DataConfig(), labelled=False))
+    assert message.startswith(f"{path}: ")
+    assert all(suffix in message for suffix in (".txt", *TABLES))
+
+
+@pytest.mark.parametrize("suffix", [".txt", *TABLES])
+def test_an_empty_file_is_refused_by_name(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"data{suffix}"
+    path.touch()
+    assert refusal(lambda: read_rows(path, DataConfig(), labelled=False)) == f"{path}: the file is empty"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("blank.txt", "\n \n\t\n"),
+        ("blank.csv", "text,label\n"),
+        ("spaces.csv", "text,label\n \n\t\n"),
+        ("cells.csv", "text,label\n,up\n ,down\n"),
+        ("blank.tsv", "text\tlabel\n\tup\n"),
+        ("blank.jsonl", "\n\n"),
+        ("null.jsonl", '{"text": null, "label": "up"}\n{"text": " ", "label": "up"}\n'),
+    ],
+)
+def test_a_file_of_blank_lines_alone_is_refused_and_told_why(tmp_path: Path, name: str, content: str) -> None:
+    path = tmp_path / name
+    path.write_text(content, encoding="utf-8")
+    assert refusal(lambda: read_rows(path, DataConfig(), labelled=False)) == f"{path}: no row has any text"
+
+
+@pytest.mark.parametrize("suffix", TABLES)
+@pytest.mark.parametrize(("columns", "missing"), [(("body", "label"), "text"), (("text", "stars"), "label")])
+def test_a_file_without_the_column_is_refused_with_the_columns_there_are(
+    tmp_path: Path, suffix: str, columns: tuple[str, str], missing: str
+) -> None:
+    path = write_table(tmp_path / f"data{suffix}", [("a", "up")], columns=columns)
+    message = refusal(lambda: read_rows(path, DataConfig(), labelled=True))
+    assert f"{path}: there is no column {missing!r}; there are {', '.join(columns)}" in message
+
+
+def test_a_tsv_file_with_quoted_column_names_is_refused_with_the_columns_there_are(tmp_path: Path) -> None:
+    path = write_text(tmp_path / "data.tsv", ['"text"\t"label"', "a\tup"])
+    assert 'there are "text", "label"' in refusal(lambda: read_rows(path, DataConfig(), labelled=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("more-cells.csv", b"text,label\na,up\nb,down,what\n"),
+        ("open-quote.csv", b'text,label\n"a,up\nb,down\n'),
+        ("korean-windows.csv", "text,label\n가나다,긍정\n".encode("cp949")),
+        ("korean-windows.txt", "가나다\n".encode("cp949")),
+        ("half-an-object.jsonl", b'{"text": "a", "label": "up"}\n{"text": "b"\n'),
+        ("no-object.jsonl", b"text\n"),
+        ("list.jsonl", b"[1, 2]\n"),
+        ("no.parquet", b"PAR1 not really"),
+        ("utf-16.tsv", "text\tlabel\na\tup\n".encode("utf-16")),
+    ],
+)
+def test_a_broken_file_is_refused_by_name(tmp_path: Path, name: str, content: bytes) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    assert refusal(lambda: read_rows(path, DataConfig(), labelled=path.suffix != ".txt")).startswith(f"{path}: ")
+
+
+def test_a_csv_file_that_is_one_endless_cell_is_refused(tmp_path: Path) -> None:
+    path = write_text(tmp_path / "data.csv", ['"' + "a" * 200_000])
+    assert refusal(lambda: read_rows(path, DataConfig(), labelled=True)).startswith(f"{path}: ")
+
+
+def test_a_tsv_file_without_a_header_may_begin_with_an_open_quote(tmp_path: Path) -> None:
+    path = write_text(tmp_path / "data.tsv", ['"open\tup', *("and much more text\tdown" for _ in range(8_000))])
+    rows = read_rows(path, DataConfig(columns=["text", "label"]), labelled=True)
+    assert (rows[0], len(rows)) == (Row('"open', "up"), 8_001)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_refused_by_name(tmp_path: Path) -> None:
+    path = write_labelled(tmp_path / "data.csv", count=3)
+    path.chmod(0)
+    assert refusal(lambda: read_rows(path, DataConfig(), labelled=False)).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize(
+    ("lines", "columns"),
+    [
+        (["up,good,17", "down,bad,18"], ["label", "text"]),
+        (["label,text", "up,good,17", "down,bad,18"], None),
+        (["label,text", "up,good,", "down,bad,"], None),
+    ],
+)
+def test_more_cells_than_columns_never_shift_the_columns(tmp_path: Path, lines: list[str], columns: list[str] | None) -> None:
+    """pandas takes what is too many for an index, and then every text is another column's."""
+    path = write_text(tmp_path / "data.csv", lines)
+    try:
+        rows = read_rows(path, DataConfig(columns=columns), labelled=True)
+    except DataError:
+        return  # to be refused is right as well
+    assert rows == [Row("good", "up"), Row("bad", "down")]
+
+
+def test_a_txt_file_for_classification_is_refused_and_told_what_to_give(tmp_path: Path) -> None:
+    path = write_text(tmp_path / "data.txt", ["a b"])
+    message = refusal(lambda: read_rows(path, DataConfig(), labelled=True))
+    assert "has no labels" in message
+    assert all(suffix in message for suffix in TABLES)
+
+
+@pytest.mark.parametrize("suffix", TABLES)
+def test_a_row_with_text_but_no_label_is_refused_with_the_column_s_name(tmp_path: Path, suffix: str) -> None:
+    path = write_table(tmp_path / f"data{suffix}", [("a", "up"), ("b", " ")], columns=("text", "stars"))
+    message = refusal(lambda: read_rows(path, DataConfig(label_column="stars"), labelled=True))
+    assert message == f"{path}: some rows have no stars"
