@@ -1,4 +1,4 @@
-"""The HTTP limit: a FastAPI route with pydantic in and out that does nothing, as the service runs its own."""
+"""The HTTP limit: a FastAPI route with pydantic in and out that does nothing, run by uvicorn as the service is."""
 
 import os
 
@@ -19,8 +19,8 @@ class Answer(BaseModel):
 app = FastAPI()
 
 
-@app.get("/livez")
-async def livez() -> None:
+@app.get("/readyz")
+async def readyz() -> None:
     return None
 
 
@@ -30,4 +30,5 @@ async def nothing(question: Question) -> list[Answer]:
 
 
 if __name__ == "__main__":
-    uvicorn.run(app, port=int(os.environ["SEQSERVE_PORT"]), log_level="warning", access_log=False)
+    port = int(os.environ["SEQSERVE_PORT"])
+    uvicorn.run(app, port=port, loop="uvloop", http="httptools", log_config=None, access_log=False, server_header=False)

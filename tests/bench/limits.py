@@ -1,0 +1,62 @@
+"""What the service is compared with: bare onnxruntime and a route that does nothing, each measured once, when first asked for."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.bench import bare
+from tests.bench.figure import Figure, loaded
+from tests.bench.load import Job, post, run_load
+from tests.bench.process import on_server_core, server
+from tests.bench.subject import Subject, newest, texts, words_of
+
+GROUPS = (1, 4, 8, 16, bare.TOGETHER)
+
+
+class Limits:
+    """The limits of one subject on this machine, in this run. Every one is told as a figure of its own."""
+
+    def __init__(self, models: Path, subject: Subject, seconds: float, tell: Callable[[Figure], None]) -> None:
+        self._models, self._subject, self._seconds, self._tell = models, subject, seconds, tell
+        self._known: dict[str, Figure] = {}
+
+    def generation(self, rows: int) -> float:
+        """Words a second of the bare loop over so many rows."""
+        what = f"{self._subject.title}bare onnxruntime, generate, B={rows}"
+        if what not in self._known:
+            loaded = newest(self._models, self._subject.generate)
+            with on_server_core():
+                per_s = bare.words_per_s(loaded, texts(words_of(loaded), rows, 1, 8), self._seconds)
+            self._keep(Figure(what, per_s, "words/s"))
+        return self._per_s(what)
+
+    def classification(self) -> float:
+        """Sentences a second of the bare loop, tokenising included, in the groups that are best."""
+        whats = {group: f"{self._subject.title}bare onnxruntime, classify, groups of {group}" for group in GROUPS}
+        if whats[GROUPS[0]] not in self._known:
+            loaded = newest(self._models, self._subject.classify)
+            sentences = texts(words_of(loaded), 1024, 3, 30)
+            for group, what in whats.items():
+                with on_server_core():
+                    per_s = bare.sentences_per_s(loaded, sentences, group, self._seconds)
+                self._keep(Figure(what, per_s, "sentences/s"))
+        return max(self._per_s(what) for what in whats.values())
+
+    def http(self, clients: int) -> Figure:
+        """A route that does nothing, asked as /classify is."""
+        what = f"{self._subject.title}FastAPI doing nothing, {clients} client{'s' * (clients > 1)}"
+        if what not in self._known:
+            words = words_of(newest(self._models, self._subject.classify))
+            requests = [post("nothing", "/nothing", {"inputs": text}) for text in texts(words, 4096, 3, 30)]
+            with server("tests.bench.nothing") as running:
+                result = run_load(Job(running.port, clients, requests, self._seconds))
+            self._keep(loaded(what, result, "requests/s"))
+        return self._known[what]
+
+    def _keep(self, figure: Figure) -> None:
+        self._known[figure.what] = figure
+        self._tell(figure)
+
+    def _per_s(self, what: str) -> float:
+        per_s = self._known[what].per_s
+        assert per_s is not None  # all limits here are told by the second
+        return per_s
