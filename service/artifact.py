@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from service.errors import ArtifactError
 from service.text import Tokenizer
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
 GRAPH = "model.onnx"
 TOKENIZER = "tokenizer.json"
@@ -116,7 +116,7 @@ class Training(_Frozen):
 class Manifest(_Frozen):
     """manifest.json. Nothing about a model is guessed from names, dates or the graph."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     name: str = Field(pattern=NAME_PATTERN)
     version: Positive
     task: Task
@@ -149,13 +149,19 @@ class Manifest(_Frozen):
         width = self.sizes.vocabulary if generates else len(self.labels)
         if len(self.state) != parts:
             raise ValueError(f"state: a model that {self.task}s with {self.cell} has {parts} tensors, not {len(self.state)}")
-        if logits != ["batch", width]:
-            raise ValueError(f"outputs: logits have the shape {logits}, not {['batch', width]}")
+        rows = "wanted_rows" if generates else "batch"
+        if logits != [rows, width]:
+            raise ValueError(f"outputs: logits have the shape {logits}, not {[rows, width]}")
         if (self.pooling is None) != generates or bool(self.labels) == generates:
             raise ValueError("pooling and labels belong to a model that classifies, and to no other")
         if any(len(golden.outputs) != len(golden.logits) or max(golden.outputs) >= width for golden in self.golden):
             raise ValueError("golden: outputs and logits are not of the same number, or beyond the graph's")
         return self
+
+    @property
+    def identity(self) -> bytes:
+        """16 bytes that stand for the weights and the vocabulary: what a state was computed with, whatever the folder's name."""
+        return hashlib.sha256("".join(self.files[name] for name in (GRAPH, TOKENIZER)).encode()).digest()[:16]
 
     @property
     def state_bytes(self) -> int:

@@ -6,9 +6,11 @@ SeqserveError
 └── RequestError         ends one request; carries a status and an error_type
     ├── InvalidRequest   422 validation
     ├── NotFound         404 not_found
+    ├── StateMismatch    409 state_mismatch
     ├── TooLarge         413 too_large
     ├── Overloaded       429 overloaded
     ├── Unavailable      503 unavailable
+    ├── DeadlineExceeded 504 deadline
     └── InternalError    500 internal
 """
 
@@ -51,6 +53,13 @@ class NotFound(RequestError):
     error_type = "not_found"
 
 
+class StateMismatch(RequestError):
+    """A state of another model, or of another version of this one."""
+
+    status = 409
+    error_type = "state_mismatch"
+
+
 class TooLarge(RequestError):
     """Too many inputs, or one that is too long."""
 
@@ -77,6 +86,13 @@ class Unavailable(RequestError):
 
     status = 503
     error_type = "unavailable"
+
+
+class DeadlineExceeded(RequestError):
+    """The time that the request gave itself, or that it is given here, is over."""
+
+    status = 504
+    error_type = "deadline"
 
 
 class InternalError(RequestError):

@@ -1,7 +1,5 @@
 """Every collector in one object with its own registry. Base units, bounded labels: nothing a client writes becomes a label."""
 
-from collections.abc import Sequence
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -22,7 +20,7 @@ class Metrics:
         self.requests = Counter("seqserve_requests_total", "Requests answered", ["route", "status"], registry=registry)
         self.request_seconds = Histogram(
             "seqserve_request_seconds",
-            "Time from a request's first byte to its answer",
+            "Time from a request's first byte to its answer's last",
             ["route"],
             buckets=_SECONDS,
             registry=registry,
@@ -40,29 +38,54 @@ class Metrics:
         self.batch_rows = Histogram(
             "seqserve_batch_rows", "Rows of one batch", ["model", "phase"], buckets=_ROWS, registry=registry
         )
+        self.batches = Counter(
+            "seqserve_batches_total",
+            "Classification batches by why they held no more: all that waited, longer texts would pad, or the budget of words",
+            ["model", "reason"],
+            registry=registry,
+        )
         self.padded_words = Counter("seqserve_padded_words_total", "Words computed, padding included", ["model"], registry=registry)
         self.real_words = Counter("seqserve_real_words_total", "Words computed, padding left out", ["model"], registry=registry)
         self.endings = Counter(
             "seqserve_inputs_total",
-            "Accepted inputs by how they ended: answer, error or cancelled",
+            "Accepted inputs by how they ended: answer, error, deadline or cancelled",
             ["model", "outcome"],
             registry=registry,
         )
         self.rows_in_use = Gauge("seqserve_rows_in_use", "Inputs that hold a row of a batch", ["model"], registry=registry)
-        self.waiting = Gauge("seqserve_waiting", "Accepted inputs without a row yet", ["model"], registry=registry)
+        self.waiting = Gauge("seqserve_waiting", "Accepted inputs without a row", ["model"], registry=registry)
+        self.parked = Counter(
+            "seqserve_parked_total", "Rows taken from long generations for inputs that waited", ["model"], registry=registry
+        )
         self.refused = Counter("seqserve_refused_total", "Inputs refused because the queue was full", ["model"], registry=registry)
+        self.prefix_lookups = Counter(
+            "seqserve_prefix_cache_lookups_total", "Prompts looked up in the prefix cache", ["model", "result"], registry=registry
+        )
+        self.prefix_words = Counter(
+            "seqserve_prefix_cache_words_total", "Prompt words that the prefix cache spared", ["model"], registry=registry
+        )
+        self.prefix_bytes = Gauge("seqserve_prefix_cache_bytes", "Memory of the prefix cache", ["model"], registry=registry)
         self.models = Gauge(
             "seqserve_model_info", "1 for every model version that serves", ["model", "version", "task"], registry=registry
         )
         self.refused_models = Gauge("seqserve_refused_models", "Model folders that were refused", registry=registry)
 
-    def observe_batch(self, model: str, phase: str, seconds: float, padded_words: int, lengths: Sequence[int]) -> None:
-        """One call of onnxruntime: how long it took, and of how many rows and words; lengths (B) leave padding out."""
-        self.inference_seconds.labels(model, phase).observe(seconds)
-        self.batch_rows.labels(model, phase).observe(len(lengths))
-        self.padded_words.labels(model).inc(padded_words)
-        self.real_words.labels(model).inc(int(sum(lengths)))
-
     def render(self) -> bytes:
         """The text format that Prometheus scrapes."""
         return generate_latest(self.registry)
+
+
+class Phase:
+    """The collectors of one kind of batch of one model, looked up once: a step has no time for labels."""
+
+    def __init__(self, metrics: Metrics, model: str, phase: str) -> None:
+        self._seconds = metrics.inference_seconds.labels(model, phase)
+        self._rows = metrics.batch_rows.labels(model, phase)
+        self._padded_words, self._real_words = metrics.padded_words.labels(model), metrics.real_words.labels(model)
+
+    def observe(self, seconds: float, rows: int, padded_words: int, real_words: int) -> None:
+        """One call of onnxruntime: how long it took, and of how many rows and words; real ones leave padding out."""
+        self._seconds.observe(seconds)
+        self._rows.observe(rows)
+        self._padded_words.inc(padded_words)
+        self._real_words.inc(real_words)

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.errors import SettingsError
 
 PREFIX = "SEQSERVE_"
+
+SECRETS = {"state_key"}  # never shown, not even when they are wrong
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -29,7 +31,7 @@ class Settings(BaseSettings):
     provider: Literal["cpu", "cuda"] = Field("cpu", description="onnxruntime execution provider")
     threads: int = Field(0, ge=0, le=256, description="threads of a model's operators; 0: one fewer than the cores, 1 to 4")
     max_rows: Positive = Field(64, description="sequences that a model generates at the same time")
-    max_prefill_words: Positive = Field(1024, description="padded prompt words read between two generation steps")
+    max_prefill_words: Positive = Field(256, description="padded prompt words read between two generation steps")
     max_batch_words: Positive = Field(2048, description="padded words in one classification batch")
     max_waiting: Positive = Field(1024, description="inputs that a model has accepted and not answered; more get 429")
     max_inputs: Positive = Field(256, description="inputs in one request; more get 413")
@@ -40,6 +42,18 @@ class Settings(BaseSettings):
     )
     max_new_tokens: Positive = Field(512, description="largest max_new_tokens of a request")
     max_best_of: Positive = Field(8, description="largest best_of of a request")
+    request_timeout_s: float = Field(
+        60, gt=0, le=86_400, allow_inf_nan=False, description="seconds that a request may take; a client may ask for fewer"
+    )
+    keep_alive_s: float = Field(
+        15, gt=0, le=3600, allow_inf_nan=False, description="seconds without a word after which a stream sends a comment"
+    )
+    prefix_cache_bytes: int = Field(
+        64_000_000, ge=0, description="memory of a model for the states after prompts; 0 switches the cache off"
+    )
+    state_key: SecretStr | None = Field(
+        None, min_length=16, description="signs the states that clients keep; the same on every replica. Unset: a random one"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what goes to the log")
 
     @property
@@ -64,7 +78,9 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         return Settings(**values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise SettingsError(f"{PREFIX}{str(first['loc'][0]).upper()}={first['input']}: {first['msg']}") from error
+        name = str(first["loc"][0])
+        shown = "" if name in SECRETS else f"={first['input']}"
+        raise SettingsError(f"{PREFIX}{name.upper()}{shown}: {first['msg']}") from error
 
 
 def available_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:

@@ -15,6 +15,7 @@ from rich.console import Console
 from service.artifact import Cell, Tensor
 from service.http.app import create_app
 from service.settings import Settings
+from tests.service.http.ask import stream, written
 from training.config import ModelConfig, load_config
 from training.data import load_corpus
 from training.export import GraphBuilder, export_classifier
@@ -92,6 +93,7 @@ class TestThreeLines:
     def test_it_continues_greedily_as_in_the_notes(self, client: TestClient, prompt: str, count: int, continuation: str) -> None:
         answer = client.post("/generate", json={"inputs": prompt, "parameters": {"max_new_tokens": count}})
         assert answer.json() == {"generated_text": continuation}
+        assert written(stream(client, prompt, max_new_tokens=count)) == continuation
 
     @pytest.mark.parametrize("prompt", ["거북이", "빵", "거북이 빵"])
     def test_unknown_words_get_an_answer_all_the_same_and_are_named(self, client: TestClient, prompt: str) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -15,6 +16,7 @@ from service.http.app import create_app
 from service.inference.runtime import Runtime
 from service.settings import Settings
 from tests.conftest import ROOT
+from tests.service.http.ask import generate, stream, written
 
 MODELS = ROOT / "models"
 SHIPPED = {
@@ -104,6 +106,29 @@ def test_the_korean_model_writes_known_korean_words(client: TestClient) -> None:
     words = "".join(token["text"] for token in details["tokens"] if not token["special"])
     assert any("가" <= letter <= "힣" for letter in words)
     assert "<unk>" not in words
+
+
+@pytest.mark.parametrize("prompt", ["이 영화는 정말", "배우들의 연기가", "고래"])
+def test_the_korean_model_streams_what_it_writes_at_once_and_goes_on_from_its_state(client: TestClient, prompt: str) -> None:
+    options: dict[str, Any] = {"seed": 3, "top_p": 0.9}
+    whole = generate(client, prompt, max_new_tokens=24, **options)["generated_text"]
+    assert written(stream(client, prompt, max_new_tokens=24, **options)) == whole
+    first = generate(client, prompt, max_new_tokens=6, return_state=True, details=True, **options)
+    if first["details"]["finish_reason"] == "length":
+        rest = generate(client, "", state=first["state"], max_new_tokens=18, top_p=0.9)
+        assert first["generated_text"] + rest["generated_text"] == whole
+
+
+@pytest.mark.parametrize(
+    ("said", "shuffled"),
+    [("이 영화는 정말 재미있다", "재미있다 정말 이 영화는"), ("정말 재미있고 감동적인 영화", "영화 재미있고 정말 감동적인")],
+)
+def test_the_korean_model_tells_a_sentence_from_its_words_in_another_order(client: TestClient, said: str, shuffled: str) -> None:
+    def perplexity(text: str) -> float:
+        value: float = generate(client, text, max_new_tokens=0, details=True)["details"]["perplexity"]
+        return value
+
+    assert perplexity(said) < perplexity(shuffled)
 
 
 def test_eight_clients_at_once_get_what_they_get_alone_byte_for_byte(client: TestClient) -> None:

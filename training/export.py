@@ -152,19 +152,23 @@ class GraphBuilder:
 
 
 def export_language_model(model: LanguageModel) -> Exported:
-    """ids (B, T), lengths (B), state -> logits (B, V) of the word after each row's last, state."""
+    """ids (B, T), lengths (B), state, wanted (K) -> logits (K, V) of the word after the last of each wanted row, state.
+
+    The rows are chosen before the output layer, by far the dearest: who only reads a prompt does not pay for it.
+    """
     cell = model.recurrent.cell
     vocabulary = model.embedding.num_embeddings
     state_shape: list[int | str] = [len(model.recurrent.layers), "batch", model.recurrent.hidden]
     state = [StateTensor(input=f"{part}_in", output=f"{part}_out") for part in _STATE[cell]]
-    inputs = [*_id_inputs(), *(Tensor(name=s.input, dtype="float32", shape=state_shape) for s in state)]
+    wanted = Tensor(name="wanted", dtype="int64", shape=["wanted_rows"])
+    inputs = [*_id_inputs(), *(Tensor(name=s.input, dtype="float32", shape=state_shape) for s in state), wanted]
     outputs = [
-        Tensor(name="logits", dtype="float32", shape=["batch", vocabulary]),
+        Tensor(name="logits", dtype="float32", shape=["wanted_rows", vocabulary]),
         *(Tensor(name=s.output, dtype="float32", shape=state_shape) for s in state),
     ]
     graph = GraphBuilder()
     steps = graph.recurrent(model.recurrent, graph.embed("ids", model.embedding), "lengths", [s.input for s in state])
-    last = steps.last
+    (last,) = graph.add("Gather", steps.last, wanted.name)
     if model.projection is not None:
         last = graph.linear(last, "projection", model.projection.weight, None)
     tied = model.output.weight is model.embedding.weight

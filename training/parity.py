@@ -5,7 +5,7 @@ import numpy.typing as npt
 import torch
 
 from service.artifact import Golden
-from service.inference.runtime import Runtime, pad, select
+from service.inference.runtime import Runtime, host, pad, select
 from training.errors import PublishError
 from training.loop import Model
 from training.model import LanguageModel
@@ -59,7 +59,7 @@ def _serve(runtime: Runtime, texts: list[list[int]]) -> Array:
     longer = [row for row, text in enumerate(texts) if len(text) > 1]
     if longer:
         rest, rest_lengths = pad([texts[row][1:] for row in longer], padding)
-        logits[longer] = runtime.step(rest, rest_lengths, select(state, longer))[0]
+        logits[longer] = runtime.step(rest, rest_lengths, select(host(state), longer))[0]
     return logits
 
 

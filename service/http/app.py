@@ -1,15 +1,17 @@
 """create_app(settings): everything put together. Owns the middleware and the one place where errors become answers."""
 
+import itertools
 import logging
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from prometheus_client import Counter, Histogram
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -17,10 +19,11 @@ from service.errors import InternalError, Overloaded, RequestError
 from service.http.catalogue import catalogue_routes
 from service.http.classify import classify_routes
 from service.http.docs import docs_routes
-from service.http.exchange import ClientLeft
+from service.http.exchange import RECEIVED, ClientLeft, LeanRoute, header
 from service.http.generate import generate_routes
 from service.http.health import health_routes
 from service.http.schemas import ErrorAnswer
+from service.inference.bookmark import Seal
 from service.metrics import Metrics
 from service.registry import Registry
 from service.settings import Settings
@@ -28,14 +31,15 @@ from service.version import VERSION
 
 log = logging.getLogger(__name__)
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _CLIENT_LEFT = 499  # nginx's number for it; nobody reads it but the metrics
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings) -> "Envelope":
     """The application with its models loaded. Raises SettingsError where it must not start."""
     metrics = Metrics()
     registry = Registry(settings, metrics)
+    seal = Seal(_state_key(settings))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -51,56 +55,84 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url=None,
         lifespan=lifespan,
         redirect_slashes=False,
-        exception_handlers={RequestError: _refuse, HTTPException: _refuse_route, ClientLeft: _leave},
+        exception_handlers=HANDLERS,
     )
     app.state.registry = registry
-    app.include_router(generate_routes(settings, registry))
-    app.include_router(classify_routes(settings, registry))
-    app.include_router(catalogue_routes(settings, registry))
-    app.include_router(health_routes(registry, metrics))
-    app.include_router(docs_routes(app))
-    app.add_middleware(Envelope, metrics=metrics)
-    return app
+    inference = [generate_routes(settings, registry, seal), classify_routes(settings, registry)]
+    for router in (*inference, catalogue_routes(settings, registry), health_routes(registry, metrics), docs_routes(app)):
+        app.include_router(router)
+    straight = {route.path: route.app for router in inference for route in router.routes if isinstance(route, LeanRoute)}
+    return Envelope(app, metrics, straight)
+
+
+def _state_key(settings: Settings) -> bytes:
+    if settings.state_key is not None:
+        return settings.state_key.get_secret_value().encode()
+    log.warning("SEQSERVE_STATE_KEY is not set: states that clients keep are good until this process ends, and for no other one")
+    return secrets.token_bytes(32)
 
 
 class Envelope:
-    """Around every request: an id, its time, its count, and an answer even where a route breaks."""
+    """Around every request: an id, its time, its count, and an answer whatever it meets."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app, self._metrics = app, metrics
+    def __init__(self, app: FastAPI, metrics: Metrics, straight: Mapping[str, ASGIApp]) -> None:
+        """straight: what answers POST requests of these paths; to find it by app's routes costs as much as to read the body."""
+        self._app, self._metrics, self._straight = app, metrics, straight
+        self.state = app.state
+        self._counters: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+        # No secret, only different from all others: asking the system for randomness each time can cost more than the model.
+        self._ids, self._number = secrets.token_hex(8), itertools.count(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         started_s, status = time.monotonic(), 0
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+        scope[RECEIVED] = started_s
+        request_id = self._request_id(scope)
+        route = scope["path"] if scope["method"] == "POST" and not scope.get("root_path") else None
+        app = self._straight.get(route, self._app) if route else self._app
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["x-request-id"] = request_id
-                headers["x-total-time"] = f"{time.monotonic() - started_s:.6f}"
+                total_s = f"{time.monotonic() - started_s:.6f}".encode()
+                message["headers"] += [(b"x-request-id", request_id.encode()), (b"x-total-time", total_s)]
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_headers)
-        except Exception:
-            log.exception("request %s: %s %s broke", request_id, scope["method"], scope["path"])
+            await app(scope, receive, send_with_headers)
+        except Exception as error:
+            if not isinstance(error, RequestError | ClientLeft):
+                log.error("request %s: %s %s broke", request_id, scope["method"], scope["path"], exc_info=error)
             if not status:
-                await error_answer(InternalError("something went wrong here; the log has it under the request id"))(
-                    scope, receive, send_with_headers
-                )
+                await answer_to(error)(scope, receive, send_with_headers)
         finally:
-            route = getattr(scope.get("route"), "path", "other")
-            self._metrics.requests.labels(route, str(status)).inc()
-            self._metrics.request_seconds.labels(route).observe(time.monotonic() - started_s)
+            name = route if app is not self._app else getattr(scope.get("route"), "path", "other")
+            self._count(str(name), status, time.monotonic() - started_s)
+
+    def _count(self, route: str, status: int, seconds: float) -> None:
+        found = self._counters.get((route, status))
+        if found is None:
+            found = (self._metrics.requests.labels(route, str(status)), self._metrics.request_seconds.labels(route))
+            self._counters[route, status] = found
+        found[0].inc()
+        found[1].observe(seconds)
+
+    def _request_id(self, scope: Scope) -> str:
+        given = header(scope, b"x-request-id")
+        if given is not None and _REQUEST_ID.fullmatch(given):
+            return given.decode()
+        return f"{self._ids}{next(self._number):012x}"
 
 
-def error_answer(error: RequestError) -> Response:
+def answer_to(error: Exception) -> Response:
+    """What a client is told of whatever ended its request."""
+    if isinstance(error, ClientLeft):
+        return Response(status_code=_CLIENT_LEFT)
+    if not isinstance(error, RequestError):
+        error = InternalError("something went wrong here; the log has it under the request id")
     headers = {"retry-after": str(error.retry_after_s)} if isinstance(error, Overloaded) else None
     return _error(error.status, error.error_type, str(error), headers)
 
@@ -111,8 +143,7 @@ def _error(status: int, error_type: str, sentence: str, headers: dict[str, str] 
 
 
 async def _refuse(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestError)
-    return error_answer(error)
+    return answer_to(error)
 
 
 async def _refuse_route(request: Request, error: Exception) -> Response:
@@ -124,5 +155,5 @@ async def _refuse_route(request: Request, error: Exception) -> Response:
     return _error(404, "not_found", f"there is no {path}; /docs lists what there is")
 
 
-async def _leave(_: Request, __: Exception) -> Response:
-    return Response(status_code=_CLIENT_LEFT)
+# For the routes that FastAPI finds; what goes straight is answered by the envelope in the same way.
+HANDLERS: Any = {HTTPException: _refuse_route, RequestError: _refuse, ClientLeft: _refuse, Exception: _refuse}

@@ -10,30 +10,51 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from service.http.schemas import ClassifyRequest, ErrorAnswer, GenerateRequest
+from service.http.schemas import ClassifyRequest, ErrorAnswer, GenerateRequest, StreamEvent
 
 _ASSETS = "/docs/assets"
 _REFERENCE = "#/components/schemas/{model}"
 _ERRORS = {
     404: "No such model",
+    409: "A state of another model",
     413: "Too many inputs, or one that is too long",
     422: "The request is wrong; the sentence names the field",
     429: "The queue is full; Retry-After says when to try again",
     500: "The model failed on this request",
     503: "No model, or shutting down",
+    504: "It took longer than it may (header x-request-timeout, in seconds, or the service's own limit)",
 }
 
 
-def operation(request: type[BaseModel], answer: Any, summary: str) -> dict[str, Any]:
-    """What OpenAPI says of a route that reads its body itself: one answer, or a list of them for a list."""
-    body = {"required": True, "content": {"application/json": {"schema": {"$ref": _REFERENCE.format(model=request.__name__)}}}}
-    errors = {status: {"model": ErrorAnswer, "description": text} for status, text in _ERRORS.items()}
+class _Events(Response):
+    media_type = "text/event-stream"
+
+
+def operation(request: type[BaseModel], answers: Any, summary: str) -> dict[str, Any]:
+    """What OpenAPI says of a route that reads its body itself; answers: every form that its answer may have."""
+    return _describe(request, summary, {"model": answers, "description": "A list in gives a list out, in order"})
+
+
+def stream(request: type[BaseModel], event: type[BaseModel], summary: str) -> dict[str, Any]:
+    """The same of a route that answers with server-sent events."""
+    described = f"Server-sent events: `data:` and one {event.__name__} a word, and where it ends early one ErrorAnswer"
+    answer = {"content": _content(event, _Events.media_type), "description": described}
+    return _describe(request, summary, answer) | {"response_class": _Events}
+
+
+def _describe(request: type[BaseModel], summary: str, answer: dict[str, Any]) -> dict[str, Any]:
+    body = {"required": True, "content": _content(request)}
+    errors = {status: {"content": _content(ErrorAnswer), "description": text} for status, text in _ERRORS.items()}
     return {
         "summary": summary,
         "response_model": None,
-        "responses": {200: {"model": answer | list[answer], "description": "A list in gives a list out, in order"}, **errors},
+        "responses": {200: answer, **errors},
         "openapi_extra": {"requestBody": body},
     }
+
+
+def _content(model: type[BaseModel], media_type: str = "application/json") -> dict[str, Any]:
+    return {media_type: {"schema": {"$ref": _REFERENCE.format(model=model.__name__)}}}
 
 
 def docs_routes(app: FastAPI) -> APIRouter:
@@ -63,7 +84,13 @@ def describe_api(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         _, requests = models_json_schema(
-            [(GenerateRequest, "validation"), (ClassifyRequest, "validation")], ref_template=_REFERENCE
+            [
+                (GenerateRequest, "validation"),
+                (ClassifyRequest, "validation"),
+                (StreamEvent, "serialization"),
+                (ErrorAnswer, "serialization"),
+            ],
+            ref_template=_REFERENCE,
         )
         document["components"]["schemas"] |= requests["$defs"]
         app.openapi_schema = document

@@ -1,15 +1,19 @@
 """What every inference route does around its work: read the body, check limits, wait for the answer, write it with its headers."""
 
 import asyncio
-from collections.abc import Callable
-from typing import TypeVar
+import math
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, TypeVar
 
 from fastapi import Request, Response
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
 
-from service.errors import InvalidRequest, TooLarge
+from service.errors import DeadlineExceeded, InvalidRequest, TooLarge
 from service.http.schemas import Inputs, describe
 from service.inference.ticket import Ticket
 from service.registry import Model
@@ -20,26 +24,72 @@ R = TypeVar("R", bound=BaseModel)
 T = TypeVar("T")
 
 LONG_CHARACTERS = 5_000  # about 2 ms of tokenising
+WATCH_AFTER_S = 0.02  # most answers are gone by then, and nobody need have watched whether their clients are still there
+RECEIVED = "seqserve.received_s"  # in the scope: when the request began, monotonic
 
 
 class ClientLeft(Exception):
     """Nobody waits for the answer any more."""
 
 
+class LeanRoute(APIRoute):
+    """A route that reads its body and writes its bytes itself: described in OpenAPI, run without FastAPI's work around it."""
+
+    def __init__(self, path: str, endpoint: Callable[[Request], Awaitable[Response]], **described: Any) -> None:
+        super().__init__(path, endpoint, **described)
+
+        async def run(scope: Scope, receive: Receive, send: Send) -> None:
+            response = await endpoint(Request(scope, receive))
+            await response(scope, receive, send)
+
+        self.app = run
+
+
+class Reply(Response):
+    """Ready bytes with ready headers: what starlette does to be helpful takes longer than the rest of the answer."""
+
+    def __init__(self, content: bytes, headers: dict[str, str]) -> None:
+        self.body, self.status_code, self.background = content, 200, None
+        self.raw_headers = [(name.encode(), value.encode()) for name, value in headers.items()]
+        self.raw_headers += [(b"content-length", str(len(content)).encode()), (b"content-type", b"application/json")]
+
+
 async def read_request(request: Request, schema: type[R], settings: Settings) -> R:
     """The body as schema. Raises TooLarge before it is read whole, InvalidRequest with a sentence that names the field."""
-    body = bytearray()
+    body, more = b"", True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeft
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+        if len(body) > settings.max_body_bytes:
+            raise TooLarge(f"the body has more than {settings.max_body_bytes} bytes")
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > settings.max_body_bytes:
-                raise TooLarge(f"the body has more than {settings.max_body_bytes} bytes")
-    except ClientDisconnect:
-        raise ClientLeft from None
-    try:
-        return schema.model_validate_json(bytes(body))
+        return schema.model_validate_json(body)
     except ValidationError as error:
         raise describe(error) from None
+
+
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """The first value of a header, by its small letters."""
+    for given, value in scope["headers"]:
+        if given == name:
+            return bytes(value)
+    return None
+
+
+def deadline(request: Request, settings: Settings) -> float:
+    """When the request must have ended, monotonic. Raises InvalidRequest where x-request-timeout is no number of seconds.
+
+    Raises DeadlineExceeded where it is over already: nothing is begun that cannot be answered.
+    """
+    seconds = settings.request_timeout_s
+    if (asked := header(request.scope, b"x-request-timeout")) is not None:
+        seconds = min(seconds, _seconds(asked))
+    ends_s = float(request.scope[RECEIVED]) + seconds
+    if ends_s <= time.monotonic():
+        raise DeadlineExceeded(f"the {seconds:g} s of this request were over before it began")
+    return ends_s
 
 
 def check_inputs(inputs: Inputs, settings: Settings) -> None:
@@ -80,31 +130,87 @@ def place(inputs: Inputs, index: int) -> str:
     return f"inputs[{index}]" if inputs.is_list else "inputs"
 
 
-async def answer(request: Request, ticket: Ticket[T]) -> list[T]:
+async def answer(request: Request, ticket: Ticket[T], ends_s: float) -> list[T]:
     """The results of all parts. Raises what the request ended with, or ClientLeft, and then its rows are free within a step."""
-    future = asyncio.wrap_future(ticket.future)
-    leaving = asyncio.ensure_future(_until_gone(request))
-    try:
-        await asyncio.wait((future, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if not future.done():
-            raise ClientLeft
-        return future.result()
-    finally:
-        # However this ends, nothing goes on unseen: cancelling what has ended does nothing.
-        future.cancel()
-        leaving.cancel()
+    loop = asyncio.get_running_loop()
+    ended = loop.create_future()
+    ticket.when_ended(lambda: _call_soon(loop, _resolve, ended))
+    with Attended(request, ticket, ends_s, WATCH_AFTER_S):
+        await ended
+    if ticket.future.cancelled():
+        raise ClientLeft
+    return ticket.future.result()
 
 
-def reply(content: bytes, model: Model, ticket: Ticket[T]) -> Response:
-    """The answer's bytes; all that differs from one time to the next is in the headers."""
-    headers = {
+class Attended:
+    """Meanwhile the ticket ends at its deadline, or when its client leaves; afterwards it has ended, however this is left."""
+
+    def __init__(self, request: Request, ticket: Ticket[T], ends_s: float, watch_after_s: float) -> None:
+        self._request, self._ticket, self._ends_s, self._watch_after_s = request, ticket, ends_s, watch_after_s
+        self._watcher: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> None:
+        first_s = min(self._watch_after_s, self._ends_s - time.monotonic())
+        self._timer = asyncio.get_running_loop().call_later(max(0.0, first_s), self._look)
+
+    def __exit__(self, *_: object) -> None:
+        self._ticket.leave()  # what has ended stays as it ended
+        self._timer.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+    def _look(self) -> None:
+        """It takes longer than most: from now on both are watched."""
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(max(0.0, self._ends_s - time.monotonic()), _expire, self._ticket)
+        self._watcher = loop.create_task(_until_gone(self._request, self._ticket))
+
+
+def notifier(wake: asyncio.Event) -> Callable[[], None]:
+    """A function for other threads that sets the event in this loop."""
+    loop = asyncio.get_running_loop()
+    return lambda: _call_soon(loop, wake.set)
+
+
+def headers(model: Model, ticket: Ticket[T]) -> dict[str, str]:
+    """All that differs from one time to the next."""
+    return {
         "x-model": model.label,
         "x-queue-time": f"{ticket.queue_s:.6f}",
         "x-inference-time": f"{ticket.inference_s:.6f}",
     }
-    return Response(content, media_type="application/json", headers=headers)
 
 
-async def _until_gone(request: Request) -> None:
+def reply(content: bytes, model: Model, ticket: Ticket[T]) -> Response:
+    """The answer's bytes with their headers."""
+    return Reply(content, headers(model, ticket))
+
+
+def _seconds(text: bytes) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 0:  # so written, it refuses what is no number too
+        raise InvalidRequest("x-request-timeout: must be a number of seconds")
+    return seconds
+
+
+def _expire(ticket: Ticket[T]) -> None:
+    ticket.fail(DeadlineExceeded("the request took longer than it may (x-request-timeout, SEQSERVE_REQUEST_TIMEOUT_S)"))
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[..., None], *arguments: object) -> None:
+    with suppress(RuntimeError):  # the loop has closed: nobody is left to be told
+        loop.call_soon_threadsafe(callback, *arguments)
+
+
+def _resolve(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+async def _until_gone(request: Request, ticket: Ticket[T]) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+    ticket.leave()

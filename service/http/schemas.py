@@ -6,10 +6,11 @@ option is accepted and ignored.
 
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
 
 from service.artifact import Cell, Score, Task
 from service.errors import InvalidRequest
+from service.inference.sequence import MAX_STOP_CHARACTERS
 
 
 class Inputs(NamedTuple):
@@ -26,19 +27,24 @@ def _read_inputs(value: Any) -> Inputs:
     if not texts:
         raise ValueError("the list is empty")
     for index, text in enumerate(texts):
-        place = f"[{index}]: " if isinstance(value, list) else ""
         if not isinstance(text, str):
-            raise ValueError(f"{place}must be a text")
-        if not text.strip():
-            raise ValueError(f"{place}is empty")
+            raise ValueError(f"{f'[{index}]: ' if isinstance(value, list) else ''}must be a text")
     return Inputs(texts, isinstance(value, list))
+
+
+def _refuse_empty(inputs: Inputs) -> Inputs:
+    for index, text in enumerate(inputs.texts):
+        if not text.strip():
+            raise ValueError(f"{f'[{index}]: ' if inputs.is_list else ''}is empty")
+    return inputs
 
 
 _INPUTS_SCHEMA = {
     "anyOf": [{"type": "string", "minLength": 1}, {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1}],
     "description": "A text or a list of texts; a list is always a batch, answered in order.",
 }
-InputsField = Annotated[Inputs, BeforeValidator(_read_inputs), WithJsonSchema(_INPUTS_SCHEMA)]
+MaybeEmptyInputs = Annotated[Inputs, BeforeValidator(_read_inputs), WithJsonSchema(_INPUTS_SCHEMA)]
+InputsField = Annotated[MaybeEmptyInputs, AfterValidator(_refuse_empty)]
 ModelField = Annotated[str | None, Field(max_length=100, description="A name of GET /models; left out: the default one.")]
 
 
@@ -53,7 +59,9 @@ class _Answer(BaseModel):
 class GenerateParameters(_Request):
     """How to continue. Without any: greedily, up to max_new_tokens."""
 
-    max_new_tokens: int = Field(20, ge=1, description="Words to write at the most.")
+    max_new_tokens: int = Field(
+        20, ge=0, description="Words to write at the most; 0, with details: only tell how likely the prompt's words are."
+    )
     do_sample: bool | None = Field(None, description="Draw the words; left out, any of the four options below switches it on.")
     temperature: float | None = Field(None, gt=0, le=100, description="Below 1: surer; above: bolder.")
     top_k: int | None = Field(None, ge=1, description="Draw from this many likeliest words.")
@@ -65,16 +73,32 @@ class GenerateParameters(_Request):
     frequency_penalty: float | None = Field(
         None, ge=-2, le=2, description="Taken off a word's logit for every time that it stands."
     )
-    seed: int | None = Field(None, ge=0, lt=2**64, description="Same seed, same words; left out, one is drawn and told in details.")
-    stop: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(
-        [], max_length=8, description="The text ends with the first of these that it comes to."
+    seed: int | None = Field(
+        None,
+        ge=0,
+        lt=2**64,
+        description="Same seed, same words; left out, one is drawn and told in details. Of several answers the next has seed + 1.",
+    )
+    stop: list[Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARACTERS)]] = Field(
+        default_factory=list, max_length=8, description="The text ends with the first of these that it comes to."
     )
     return_full_text: bool = Field(False, description="Put the prompt before the answer.")
     truncate: int | None = Field(None, ge=1, description="Read only the last so many words of the prompt.")
-    best_of: int | None = Field(None, ge=1, description="Draw so many answers and give the likeliest.")
+    n: int | None = Field(None, ge=1, description="Give so many answers, as a list.")
+    best_of: int | None = Field(None, ge=1, description="Draw so many answers and give the likeliest, or the n likeliest.")
     top_n_tokens: int | None = Field(None, ge=1, le=20, description="With details: the likeliest words at every step.")
     details: bool = Field(False, description="Tell why it ended, every word's log-probability, and the unknown words.")
-    return_state: bool = Field(False, description="Not available yet: refused.")
+    decoder_input_details: bool = Field(False, description="With details: how likely every word of the prompt is.")
+    return_state: bool = Field(False, description="Give a state, with which a later request goes on from here, on any replica.")
+
+    @property
+    def candidates(self) -> int:
+        """Answers to be drawn for every input."""
+        return max(self.n or 1, self.best_of or 1)
+
+    @property
+    def scores_prompt(self) -> bool:
+        return self.decoder_input_details or (self.details and not self.max_new_tokens)
 
     @property
     def samples(self) -> bool:
@@ -89,16 +113,25 @@ class GenerateParameters(_Request):
                     raise ValueError(f"{name}: has no effect with do_sample false; leave one of them out")
         if self.seed is not None and not self.samples:
             raise ValueError("seed: has no effect on a greedy answer; set do_sample or leave it out")
-        if self.best_of is not None and self.best_of > 1:
-            if self.seed is not None:
-                raise ValueError("best_of: with a fixed seed all answers would be the same; leave seed out")
-            if not self.samples:
-                raise ValueError("best_of: without sampling all answers would be the same; set do_sample")
+        for name in ("n", "best_of"):
+            if (getattr(self, name) or 1) > 1 and not self.samples:
+                raise ValueError(f"{name}: without sampling all answers would be the same; set do_sample")
+        if self.best_of is not None and self.best_of < (self.n or 1):
+            raise ValueError("best_of: cannot be less than n")
+        if not self.max_new_tokens:
+            self._check_nothing_written()
         if self.top_n_tokens is not None and not self.details:
             raise ValueError("top_n_tokens: is told in details; set details")
-        if self.return_state:
-            raise ValueError("return_state: is not available in this version")
+        if self.decoder_input_details and not self.details:
+            raise ValueError("decoder_input_details: is told in details; set details")
         return self
+
+    def _check_nothing_written(self) -> None:
+        if not self.details and not self.return_state:
+            raise ValueError("max_new_tokens: 0 writes nothing; set details to score the prompt, or return_state")
+        for name in ("do_sample", "stop", "top_n_tokens", "repetition_penalty", "frequency_penalty"):
+            if getattr(self, name) or (name == "do_sample" and self.samples):
+                raise ValueError(f"{name}: has no effect where max_new_tokens is 0; leave it out")
 
 
 class GenerateRequest(_Request):
@@ -108,19 +141,36 @@ class GenerateRequest(_Request):
         json_schema_extra={"examples": [{"inputs": "영화가 정말", "parameters": {"max_new_tokens": 8, "details": True}}]}
     )
 
-    inputs: InputsField
+    inputs: MaybeEmptyInputs
     parameters: GenerateParameters = Field(default_factory=GenerateParameters)
-    stream: bool = Field(False, description="Not available yet: refused.")
-    state: str | None = Field(None, description="Not available yet: refused.")
+    stream: bool = Field(False, description="Answer with server-sent events, a word each.")
+    state: str | None = Field(
+        None, description="What return_state gave: goes on from there. inputs, one text and perhaps an empty one, is read after it."
+    )
     model: ModelField = None
 
     @model_validator(mode="after")
-    def _available(self) -> "GenerateRequest":
+    def _consistent(self) -> "GenerateRequest":
+        if self.state is None:
+            try:
+                _refuse_empty(self.inputs)
+            except ValueError as error:
+                raise ValueError(f"inputs{'' if self.inputs.is_list else ': '}{error}") from None
+        elif self.inputs.is_list:
+            raise ValueError("state: goes with one text, not with a list")
         if self.stream:
-            raise ValueError("stream: is not available in this version")
-        if self.state is not None:
-            raise ValueError("state: is not available in this version")
+            self.check_stream()
         return self
+
+    def check_stream(self) -> None:
+        """Raises ValueError where this cannot be answered as a stream."""
+        if self.inputs.is_list:
+            raise ValueError("stream: takes one text, not a list")
+        for name in ("n", "best_of"):
+            if (getattr(self.parameters, name) or 1) > 1:
+                raise ValueError(f"parameters.{name}: there is one answer to a stream")
+        if not self.parameters.max_new_tokens:
+            raise ValueError("parameters.max_new_tokens: a stream has at least one word")
 
 
 class ClassifyParameters(_Request):
@@ -139,8 +189,11 @@ class ClassifyRequest(_Request):
 
 
 class PrefillToken(_Answer):
+    """logprob: given what stands before; left out where nobody asked, null for the first word."""
+
     id: int
     text: str
+    logprob: float | None = None
 
 
 class TokenAnswer(_Answer):
@@ -153,12 +206,16 @@ class TokenAnswer(_Answer):
 
 
 class Details(_Answer):
-    """unknown_words: words of the prompt that the model does not know; seed: null where nothing was drawn."""
+    """unknown_words: words of the prompt that the model does not know; seed: null where nothing was drawn.
+
+    prefill: the prompt, with log-probabilities where it was scored, and perplexity: exp of minus their mean.
+    """
 
     finish_reason: Literal["length", "eos_token", "stop_sequence"]
     generated_tokens: int
     seed: int | None
     prefill: list[PrefillToken]
+    perplexity: float | None = None
     tokens: list[TokenAnswer]
     top_tokens: list[list[TokenAnswer]] | None = None
     unknown_words: list[str]
@@ -167,6 +224,25 @@ class Details(_Answer):
 class GenerateAnswer(_Answer):
     generated_text: str
     details: Details | None = None
+    state: str | None = None
+
+
+class StreamDetails(_Answer):
+    finish_reason: Literal["length", "eos_token", "stop_sequence"]
+    generated_tokens: int
+    input_length: int
+    seed: int | None
+
+
+class StreamEvent(_Answer):
+    """One server-sent event, after `data:`; the last one has generated_text, details and state where they were asked for."""
+
+    index: int
+    token: TokenAnswer
+    top_tokens: list[TokenAnswer] | None = None
+    generated_text: str | None
+    details: StreamDetails | None
+    state: str | None = None
 
 
 class LabelScore(_Answer):
@@ -178,7 +254,17 @@ class ErrorAnswer(_Answer):
     """Every error: a sentence for a person, a word for a program."""
 
     error: str
-    error_type: Literal["validation", "not_found", "method_not_allowed", "too_large", "overloaded", "unavailable", "internal"]
+    error_type: Literal[
+        "validation",
+        "not_found",
+        "method_not_allowed",
+        "state_mismatch",
+        "too_large",
+        "overloaded",
+        "unavailable",
+        "deadline",
+        "internal",
+    ]
 
 
 class ModelAnswer(_Answer):
@@ -231,6 +317,7 @@ class InfoAnswer(_Answer):
     max_body_bytes: int
     max_waiting: int
     max_rows: int
+    request_timeout_s: float
 
 
 class HealthAnswer(_Answer):

@@ -1,127 +1,255 @@
-"""The generation loop of one model: scheduler + runtime + endings. Knows no HTTP and no event loop.
+"""The generation loop of one model: scheduler + batch + endings. Knows no HTTP and no event loop.
 
-One round: admit, read prompts in chunks, one step for all rows that write, choose a word for every row, and let go of those that
-are finished or whose client has left. Rows join and leave at any round, and a failing batch ends its own rows only.
+One round: give free rows to who waits, read prompts in chunks, one step for all rows, choose a word for every row that asks for
+one, and let go of those that are finished or whose client has left. Rows join and leave at any round, and a failing call ends its
+own rows only.
 """
 
 import time
 from collections.abc import Sequence as Rows
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from service.errors import InternalError
-from service.inference.runtime import Array, Runtime, State, pad, select, stack, unstack
-from service.inference.sampling import choose, log_probabilities
+from service.inference.batch import Batch
+from service.inference.bookmark import Bookmark
+from service.inference.prefix import PrefixCache
+from service.inference.runtime import Array, Runtime, State, host, pad, stack, unstack
+from service.inference.sampling import choose, highest, normalisers
 from service.inference.scheduler import Chunk, Scheduler
 from service.inference.sequence import Generated, GenerationOptions, Sequence
 from service.inference.ticket import Ticket
 from service.inference.worker import Worker
-from service.metrics import Metrics
+from service.metrics import Metrics, Phase
 from service.settings import Settings
 from service.text import Tokenizer
 
+_TELL_EVERY_S = 0.01  # about as often as a screen changes its picture
+_NOBODY = np.zeros(0, np.int64)
+
+
+class Prompt(NamedTuple):
+    """What to continue, in one way for every element of options: the prompt is read once for all of them.
+
+    ids: not empty; after a start, whose pending word is read before them, they may be.
+    """
+
+    ids: list[int]
+    options: Rows[GenerationOptions]
+    start: Bookmark | None = None
+
 
 class Generator(Worker[Sequence, Generated]):
-    """Accepts prompts at any time and continues them in one running batch."""
+    """Accepts prompts at any time and continues them in one running batch. Its unit of work is a word fed to the model."""
 
     def __init__(self, runtime: Runtime, tokenizer: Tokenizer, settings: Settings, metrics: Metrics) -> None:
         super().__init__(runtime.manifest.name, settings.max_waiting, metrics)
         self._runtime, self._tokenizer = runtime, tokenizer
         self._scheduler: Scheduler[Sequence] = Scheduler(settings.max_rows, settings.max_prefill_words)
+        self._batch: Batch[Sequence] = Batch(runtime)
+        self._prefixes = PrefixCache(settings.prefix_cache_bytes)
         # Padding and unknown stand for no word: they are never written.
         self._barred = [tokenizer.padding_id, tokenizer.unknown_id]
-        # The states of those that write, row by row as in _batch, and of those that read or have just read.
-        self._batch: list[Sequence] = []
-        self._state: State = ()
-        self._apart: dict[Sequence, State] = {}
+        self._prefill, self._decode = Phase(metrics, self.name, "prefill"), Phase(metrics, self.name, "decode")
+        self._told = (0, 0)
+        self._rows_in_use, self._waiting = metrics.rows_in_use.labels(self.name), metrics.waiting.labels(self.name)
         self.start()
 
-    def submit(self, inputs: Rows[tuple[list[int], GenerationOptions]]) -> Ticket[Generated]:
-        """Accepts a request: every prompt's ids, not empty, with its options.
+    def submit(self, prompts: Rows[Prompt]) -> Ticket[Generated]:
+        """Accepts a request; the results come prompt by prompt, for each in the order of its options.
 
         Raises Overloaded or Unavailable, and then has accepted nothing.
         """
-        ticket: Ticket[Generated] = Ticket(len(inputs))
-        return self._accept(ticket, [Sequence(ticket, i, ids, options, self._tokenizer) for i, (ids, options) in enumerate(inputs)])
+        ticket, sequences = self._sequences(prompts)
+        return self._accept(ticket, sequences)
+
+    def stream(self, prompt: Prompt) -> tuple[Ticket[Generated], Sequence]:
+        """As submit() of one prompt in one way, to be watched while it is written: see Sequence.published, Ticket.progress."""
+        ticket, sequences = self._sequences([prompt])
+        self._accept(ticket, sequences)
+        return ticket, sequences[0]
+
+    def _sequences(self, prompts: Rows[Prompt]) -> tuple[Ticket[Generated], list[Sequence]]:
+        """The first of every prompt, which leads the others in its wake."""
+        work = sum(len(prompt.ids) + sum(options.max_new_tokens for options in prompt.options) for prompt in prompts)
+        ticket: Ticket[Generated] = Ticket(sum(len(prompt.options) for prompt in prompts), work)
+        leaders, part = [], 0
+        for ids, ways, start in prompts:
+            words = ids if start is None else [start.pending, *ids]
+            family = [Sequence(ticket, part + i, words, options, self._tokenizer, start) for i, options in enumerate(ways)]
+            family[0].siblings = family[1:]
+            leaders.append(family[0])
+            part += len(family)
+        return ticket, leaders
 
     @property
     def _idle(self) -> bool:
         return self._scheduler.idle
 
     def _add(self, part: Sequence) -> None:
+        if part.unread and part.start is None:
+            self._look_up(part)
         self._scheduler.add(part)
 
-    def _round(self) -> None:
-        plan = self._scheduler.plan(_ended)
-        if plan.read:
-            self._attempt([chunk.sequence.ticket for chunk in plan.read], lambda: self._read(plan.read))
-        if plan.write:
-            self._attempt([sequence.ticket for sequence in plan.write], lambda: self._write(plan.write))
-        for sequence in self._scheduler.drop(_ended):
-            self._apart.pop(sequence, None)
-        if not self._scheduler.writing:
-            self._batch, self._state = [], ()  # what has ended is not held on to
-        self._metrics.rows_in_use.labels(self.name).set(self._scheduler.rows)
-        self._metrics.waiting.labels(self.name).set(len(self._scheduler.waiting))
+    def _round(self) -> int:
+        for sequence in self._scheduler.park(_ended):
+            sequence.state = self._batch.row(sequence)
+            if sequence.ticket.progress is not None:
+                sequence.ticket.progress()  # it may take a while until there is more
+            self._metrics.parked.labels(self.name).inc()
+        for sequence in self._scheduler.admit(_ended):
+            self._start(sequence.ticket)
+            if not sequence.unread:
+                self._end_of_reading(sequence, sequence.state)
+        words = 0
+        if chunks := [chunk for chunk in self._scheduler.chunks() if not _ended(chunk.sequence)]:
+            words += sum(chunk.words for chunk in chunks)
+            self._attempt([chunk.sequence.ticket for chunk in chunks], lambda: self._read(chunks))
+        if rows := [sequence for sequence in self._scheduler.step() if not _ended(sequence)]:
+            words += len(rows)
+            if not self._attempt([sequence.ticket for sequence in rows], lambda: self._step(rows)):
+                self._batch.clear()
+        else:
+            self._batch.clear()  # whoever stood there has gone, or keeps the state elsewhere
+        self._let_go()
+        return words
 
     def _read(self, chunks: Rows[Chunk[Sequence]]) -> None:
-        """Feeds every sequence the next chunk of its prompt; who has read all of it chooses a first word and joins the batch."""
-        sequences = [chunk.sequence for chunk in chunks]
-        for sequence in sequences:
-            if sequence.ticket.start():
-                self._metrics.queue_seconds.labels(self.name).observe(sequence.ticket.queue_s)
-        words = [s.prompt[s.consumed : s.consumed + count] for s, count in chunks]
-        state = stack([self._apart.get(s) or self._runtime.initial_state(1) for s in sequences])
-        logits, after = self._step("prefill", *pad(words, self._tokenizer.padding_id), state)
-        for (sequence, count), row in zip(chunks, unstack(after), strict=True):
-            sequence.consumed += count
-            self._apart[sequence] = row
-        done = [index for index, sequence in enumerate(sequences) if not sequence.unread]
-        if done:
-            ready = [sequences[index] for index in done]
-            self._choose(ready, logits[done])
-            self._scheduler.promote(ready)
-
-    def _write(self, sequences: list[Sequence]) -> None:
-        """One step: every sequence's latest word goes in, its next one is chosen."""
-        ids = np.array([[sequence.written[-1]] for sequence in sequences], np.int64)  # (B, 1)
-        logits, after = self._step("decode", ids, np.ones(len(sequences), np.int32), self._gather(sequences))
-        self._batch, self._state = sequences, after
-        self._choose(sequences, logits)
-
-    def _gather(self, sequences: list[Sequence]) -> State:
-        """The states of sequences as one batch: those of the last step that are still here, then those that join."""
-        if sequences == self._batch:
-            return self._state
-        rows = {sequence: row for row, sequence in enumerate(self._batch)}
-        kept = [rows[sequence] for sequence in sequences if sequence in rows]
-        joining = [self._apart.pop(sequence) for sequence in sequences if sequence not in rows]
-        return stack([*([select(self._state, kept)] if kept else []), *joining])
-
-    def _step(self, phase: str, ids: npt.NDArray[np.int64], lengths: npt.NDArray[np.int32], state: State) -> tuple[Array, State]:
+        """Feeds every sequence the next chunk of its prompt."""
+        ids, lengths = pad([s.prompt[s.consumed : s.consumed + count] for s, count in chunks], self._tokenizer.padding_id)
+        state = stack([s.state or self._runtime.initial_state(1) for s, _ in chunks])
         started_s = time.monotonic()
-        logits, after = self._runtime.step(ids, lengths, state)
-        self._metrics.observe_batch(self.name, phase, time.monotonic() - started_s, ids.size, lengths.tolist())
-        return logits, after
+        _, after = self._runtime.step(ids, lengths, state, _NOBODY)
+        self._prefill.observe(time.monotonic() - started_s, len(chunks), ids.size, int(lengths.sum()))
+        for (sequence, count), row in zip(chunks, unstack(host(after)), strict=True):
+            sequence.consumed += count
+            sequence.state = row
+            if not sequence.unread:
+                self._end_of_reading(sequence, row)
 
-    def _choose(self, sequences: Rows[Sequence], logits: Array) -> None:
-        """A next word for every sequence from its row of logits (B, V); who is finished is answered."""
-        logits[:, self._barred] = -np.inf
-        choices = choose(logits, [sequence.row for sequence in sequences])
-        scored = [index for index, sequence in enumerate(sequences) if sequence.wants_logprobs]
-        logprobs = dict(zip(scored, log_probabilities(logits[scored]), strict=True)) if scored else {}
-        for index, (sequence, choice) in enumerate(zip(sequences, choices, strict=True)):
-            if not choice.finite:
-                sequence.ticket.fail(InternalError("the model's answer has no usable numbers"))
-            elif index in logprobs:
-                row = logprobs[index]
-                top = np.argsort(-row, kind="stable")[: sequence.options.top_n_tokens]
-                sequence.append(choice.id, float(row[choice.id]), [(int(i), float(row[i])) for i in top if np.isfinite(row[i])])
+    def _step(self, rows: list[Sequence]) -> None:
+        """One word into every row, the next one out of those that say something."""
+        self._batch.arrange(rows, lambda sequence: sequence.state or self._runtime.initial_state(1))
+        rows = self._batch.rows
+        words = np.array([sequence.words[sequence.consumed] for sequence in rows], np.int64)  # (B)
+        saying = [place for place, sequence in enumerate(rows) if sequence.says]
+        started_s = time.monotonic()
+        logits = self._batch.step(words, np.array(saying, np.int64))
+        self._decode.observe(time.monotonic() - started_s, len(rows), len(rows), len(rows))
+        for sequence in rows:
+            sequence.consumed += 1
+            sequence.state = None
+        self._choose([rows[place] for place in saying], logits)
+        for sequence in rows:
+            if sequence.consumed <= len(sequence.prompt):
+                self._read_one(sequence)
+
+    def _read_one(self, sequence: Sequence) -> None:
+        """A word of the prompt was read in a step of all."""
+        if sequence.consumed == len(sequence.prompt) - 1:
+            self._end_of_reading(sequence, None)
+        elif sequence.consumed == len(sequence.prompt):
+            self._remember(sequence, sequence.prompt, None)
+
+    def _end_of_reading(self, sequence: Sequence, state: State | None) -> None:
+        """All of the prompt but its last word has been read; state: after that, None where it is in the batch."""
+        if sequence.siblings:
+            state = self._batch.row(sequence) if state is None and sequence.consumed else state
+            for sibling in sequence.siblings:
+                sibling.state, sibling.consumed = state, sequence.consumed
+            self._scheduler.fork(sequence.siblings)
+            sequence.siblings = []
+        if sequence.consumed and sequence.consumed == len(sequence.prompt) - 1:
+            self._remember(sequence, sequence.prompt[:-1], state)
+        if sequence.speechless and sequence.finish_reason is None:
+            sequence.end_reading()
+            self._finish(sequence, state)
+
+    def _choose(self, rows: Rows[Sequence], logits: Array) -> None:
+        """A next word for every row from its logits (K, V), or a judgement of the one that is given; the finished are answered."""
+        heard = [place for place, row in enumerate(rows) if not row.quiet]
+        if not heard:
+            self._write(rows, logits, {})
+            return
+        offsets = dict(zip(heard, normalisers(logits[heard]).tolist(), strict=True))
+        asked = []
+        for place, row in enumerate(rows):
+            if row.given is None:
+                asked.append(place)
             else:
-                sequence.append(choice.id)
-            if sequence.finish_reason is not None:
-                sequence.ticket.finish(sequence.part, sequence.result())
+                row.judge(float(logits[place, row.given]) - offsets[place])
+                if row.speechless:
+                    row.end_reading()
+                    self._finish(row, None)
+        if len(asked) < len(rows):
+            logits, rows = logits[asked], [rows[place] for place in asked]
+            offsets = {place: offsets[old] for place, old in enumerate(asked) if old in offsets}
+        if rows:
+            self._write(rows, logits, offsets)
+
+    def _write(self, rows: Rows[Sequence], logits: Array, offsets: dict[int, float]) -> None:
+        """A next word for every row from its logits (K, V); offsets turn those of some rows into log-probabilities."""
+        for barred in self._barred:
+            logits[:, barred] = -np.inf
+        chosen = choose(logits, [row.row for row in rows])
+        for place, (row, word, finite) in enumerate(zip(rows, chosen.ids, chosen.finite, strict=True)):
+            if not finite:
+                row.ticket.fail(InternalError("the model's answer has no usable numbers"))
+                continue
+            if place in offsets:
+                values = logits[place]
+                top = highest(values, row.options.top_n_tokens) if row.options.top_n_tokens else []
+                offset = offsets[place]
+                row.append(word, float(values[word]) - offset, [(other, float(values[other]) - offset) for other in top])
+            else:
+                row.append(word)
+            if row.finish_reason is not None:
+                self._finish(row, None)
+            if row.ticket.progress is not None:
+                self._tell(row)
+
+    def _tell(self, row: Sequence) -> None:
+        """Words that come in quick succession are told of together: nobody sees the difference, and every telling costs."""
+        now_s = time.monotonic()
+        if row.published == 1 or now_s - row.told_s >= _TELL_EVERY_S:
+            row.told_s = now_s
+            if row.ticket.progress is not None:
+                row.ticket.progress()
+
+    def _finish(self, sequence: Sequence, state: State | None) -> None:
+        """The sequence is answered; state: after all its words but the last, None where it is in the batch."""
+        if sequence.options.keep_state:
+            if state is None:
+                state = self._batch.row(sequence) if sequence.consumed else self._runtime.initial_state(1)
+            sequence.keep(state)
+        sequence.ticket.finish(sequence.part, sequence.result())
+
+    def _let_go(self) -> None:
+        """Takes out who is finished, failed, or was left by its client, and holds on to nothing of them."""
+        if self._someone_left or any(sequence.finish_reason is not None for sequence in self._scheduler.writing):
+            self._someone_left = False
+            self._scheduler.drop(_ended)
+        if not self._scheduler.rows:
+            self._batch.clear()
+        now = (self._scheduler.rows, len(self._scheduler.waiting))
+        if now != self._told:
+            self._told = now
+            self._rows_in_use.set(now[0])
+            self._waiting.set(now[1])
+
+    def _look_up(self, sequence: Sequence) -> None:
+        count, state = self._prefixes.find(sequence.prompt[:-1])
+        self._metrics.prefix_lookups.labels(self.name, "hit" if count else "miss").inc()
+        if count:
+            sequence.consumed, sequence.state = count, state
+            self._metrics.prefix_words.labels(self.name).inc(count)
+
+    def _remember(self, sequence: Sequence, ids: list[int], state: State | None) -> None:
+        """Keeps the state after ids for whoever begins so; state: None where it is in the batch."""
+        if sequence.start is None and self._prefixes.on:
+            self._prefixes.put(ids, self._batch.row(sequence) if state is None else state)
+            self._metrics.prefix_bytes.labels(self.name).set(self._prefixes.bytes)
 
 
 def _ended(sequence: Sequence) -> bool:

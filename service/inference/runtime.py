@@ -1,7 +1,8 @@
 """The onnxruntime session of one model. Owns batches of ids going in, logits and state coming out; holds nothing of a request.
 
 State is data: step(ids, state) -> (logits, state). A state is a tuple of arrays, each (layers, B, hidden): one for RNN and GRU,
-two (h and c) for LSTM. Row i of a batch is `[:, i, :]` of each. stack and unstack are inverses.
+two (h and c) for LSTM. Row i of a batch is `[:, i, :]` of each. stack and unstack are inverses. Between two steps a state may stay
+on the device that computed it (Held); host() fetches it.
 
 A row's answer never depends on its batch-mates: right padding is exact because the operators are told the lengths, and
 onnxruntime's fp32 kernels give a row the same bits for any batch size. `RNN` alone does so only on one thread and for two rows or
@@ -10,7 +11,7 @@ more, and is run so.
 
 import os
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,10 @@ from service.artifact import Artifact, Manifest
 from service.errors import ArtifactError, SettingsError
 
 Array = npt.NDArray[np.float32]
+Ids = npt.NDArray[np.int64]
+Lengths = npt.NDArray[np.int32]
 State = tuple[Array, ...]
+Held = tuple["Array | ort.OrtValue", ...]
 Provider = Literal["cpu", "cuda"]
 
 ONNXRUNTIME_VERSION: str = ort.__version__
@@ -39,13 +43,19 @@ GOLDEN_TOLERANCE = 2e-3
 class Runtime:
     """One model, ready to run. Safe to call from several threads."""
 
-    def __init__(self, artifact: Artifact, provider: Provider = "cpu", threads: int = 1) -> None:
-        """Raises SettingsError where the provider cannot be had, ArtifactError where the graph is not what its manifest says."""
+    def __init__(self, artifact: Artifact, provider: Provider = "cpu", threads: int = 1, bound: bool | None = None) -> None:
+        """bound: whether state stays on the device between steps; left out, where the device is not the CPU.
+
+        Raises SettingsError where the provider cannot be had, ArtifactError where the graph is not what its manifest says.
+        """
         require_provider(provider)
         self.manifest: Manifest = artifact.manifest
         self._where = f"{artifact.manifest.name}/{artifact.manifest.version}"
         # onnxruntime's RNN shares a batch out among its threads in ways that round differently: it gets one.
         self._session = _open_session(self._where, artifact.graph, provider, 1 if self.manifest.cell == "rnn" else threads)
+        self._device = provider
+        # Measured on the CPU: binding costs what it saves, as nothing is copied there either way.
+        self._bound = provider != "cpu" if bound is None else bound
         self._outputs = ["logits", *(part.output for part in self.manifest.state)]
         # onnxruntime's RNN rounds a lone row differently from one among others: it never runs alone.
         self._min_rows = 2 if self.manifest.cell == "rnn" else 1
@@ -57,27 +67,46 @@ class Runtime:
         shape = (self.manifest.layers, rows, self.manifest.sizes.hidden)
         return tuple(np.zeros(shape, np.float32) for _ in self.manifest.state)
 
-    def step(self, ids: npt.NDArray[np.int64], lengths: npt.NDArray[np.int32], state: State) -> tuple[Array, State]:
+    def step(self, ids: Ids, lengths: Lengths, state: Held, wanted: Ids | None = None) -> tuple[Array, Held]:
         """Feeds ids (B, T), padded on the right to lengths (B), after state.
 
-        Returns the logits (B, V) of the word after each row's last real one, and the state there.
+        Returns the logits (K, V) of the word after the last real one of each of the wanted rows (K), all where it is left out, and
+        the state (B) there. Rows that only read cost little: most of the work is in the output layer, which they do not pass.
         """
+        if wanted is None:
+            wanted = np.arange(len(ids))
+        if len(ids) < self._min_rows:
+            twice: Held = tuple(np.repeat(part, 2, axis=1) for part in host(state))
+            logits, after = self.step(np.repeat(ids, 2, axis=0), np.repeat(lengths, 2), twice, wanted)
+            return logits, select(host(after), [0])
+        inputs: dict[str, npt.NDArray[Any]] = {"ids": ids, "lengths": lengths, "wanted": wanted}
         named = {spec.input: part for spec, part in zip(self.manifest.state, state, strict=True)}
-        logits, *after = self._run(ids, lengths, named)
+        if self._bound:
+            return self._run_bound(inputs, named)
+        logits, *after = self._session.run(self._outputs, {**inputs, **named})
         return logits, tuple(after)
 
-    def classify(self, ids: npt.NDArray[np.int64], lengths: npt.NDArray[np.int32]) -> Array:
+    def classify(self, ids: Ids, lengths: Lengths) -> Array:
         """The logits (B, C) of whole texts, ids (B, T) padded on the right to lengths (B)."""
-        return self._run(ids, lengths, {})[0]
+        if len(ids) < self._min_rows:
+            return self.classify(np.repeat(ids, 2, axis=0), np.repeat(lengths, 2))[: len(ids)]
+        logits: Array = self._session.run(["logits"], {"ids": ids, "lengths": lengths})[0]
+        return logits
 
-    def _run(self, ids: npt.NDArray[np.int64], lengths: npt.NDArray[np.int32], state: dict[str, Array]) -> list[Array]:
-        rows = len(ids)
-        if rows >= self._min_rows:
-            outputs: list[Array] = self._session.run(self._outputs, {"ids": ids, "lengths": lengths, **state})
-            return outputs
-        twice = {name: np.repeat(part, 2, axis=1) for name, part in state.items()}
-        logits, *after = self._run(np.repeat(ids, 2, axis=0), np.repeat(lengths, 2), twice)
-        return [logits[:rows], *(part[:, :rows] for part in after)]
+    def _run_bound(self, inputs: dict[str, npt.NDArray[Any]], state: dict[str, "Array | ort.OrtValue"]) -> tuple[Array, Held]:
+        """One step whose state stays where it is computed; only ids go in and logits come out."""
+        binding = self._session.io_binding()
+        for name, array in inputs.items():
+            binding.bind_cpu_input(name, array)
+        for name, part in state.items():
+            value = ort.OrtValue.ortvalue_from_numpy(part, self._device, 0) if isinstance(part, np.ndarray) else part
+            binding.bind_ortvalue_input(name, value)
+        binding.bind_output("logits", "cpu")
+        for name in self._outputs[1:]:
+            binding.bind_output(name, self._device, 0)
+        self._session.run_with_iobinding(binding)
+        logits, *after = binding.get_outputs()
+        return logits.numpy(), tuple(after)
 
     def _check_tensors(self) -> None:
         """The graph's inputs and outputs are the manifest's, by name, element type and fixed sizes."""
@@ -108,12 +137,12 @@ class Runtime:
         except Exception as error:  # onnxruntime raises classes of its own, all of them Exception
             raise ArtifactError(f"{self._where}: the graph does not run: {_first_line(error)}") from error
 
-    def _answer_in_two_steps(self, ids: npt.NDArray[np.int64], lengths: npt.NDArray[np.int32]) -> Array:
+    def _answer_in_two_steps(self, ids: Ids, lengths: Lengths) -> Array:
         """The first words, then the rest after the state that they left: so the state is compared too."""
         logits, state = self.step(ids[:, :1], np.ones_like(lengths), self.initial_state(len(ids)))
         longer = np.flatnonzero(lengths > 1)
         if len(longer):
-            logits[longer] = self.step(ids[longer, 1:], lengths[longer] - 1, select(state, longer.tolist()))[0]
+            logits[longer] = self.step(ids[longer, 1:], lengths[longer] - 1, select(host(state), longer.tolist()))[0]
         return logits
 
 
@@ -128,13 +157,18 @@ def require_provider(provider: Provider) -> None:
         ort.preload_dlls()  # the CUDA libraries that came as wheels beside onnxruntime-gpu
 
 
-def pad(rows: Sequence[Sequence[int]], padding_id: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+def pad(rows: Sequence[Sequence[int]], padding_id: int) -> tuple[Ids, Lengths]:
     """Ids of different lengths as one batch (B, T), filled up on the right, and the lengths (B)."""
     lengths = np.fromiter((len(row) for row in rows), np.int32, len(rows))
     ids = np.full((len(rows), int(lengths.max())), padding_id, np.int64)
     for target, row in zip(ids, rows, strict=True):
         target[: len(row)] = row
     return ids, lengths
+
+
+def host(held: Held) -> State:
+    """A state as arrays, wherever it was held."""
+    return tuple(part if isinstance(part, np.ndarray) else part.numpy() for part in held)
 
 
 def stack(states: Sequence[State]) -> State:

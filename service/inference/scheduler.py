@@ -1,20 +1,33 @@
 """Who runs next: waiting, reading a prompt, writing. Plain synchronous code: no I/O, no clock, no tensors.
 
     add() ──> waiting ──admitted, oldest first──> reading ──prompt read──> writing ──ended──> gone
-                 │                                    │                        │
-                 └────────────────────────────────────┴── drop(): its request has ended
+                 ^ │                                  │                      │ │
+                 │ └──────────────────────────────────┴───── drop(): ended ──┘ │
+                 └──────────── its turn is over, and others wait ──────────────┘
 
-A sequence joins and leaves at any step; at most max_rows are reading or writing.
+At most max_rows are reading or writing; a sequence joins and leaves at any step. A prompt is read by itself, a chunk of many words
+in one call, or rides along word by word in the step of those that write, which costs next to nothing where many write.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
+
+TURN_WORDS = 16  # written before a row may be taken away for one that waits
+RIDE_WORDS = 16  # prompts up to this length may ride along
+WRITERS_PER_READER = 8  # who make it worthwhile: a call of its own costs them all as much as so many rows in their step
+MIN_CHUNK_WORDS = 16  # less at a time is not worth a call
 
 
 class Readable(Protocol):
-    """What the scheduler needs to know of a sequence."""
+    """What the scheduler needs to know of a sequence, and keeps there.
+
+    unread: words before it can write; turn: words written since it got its row; riding: whether its state is among the rows of a
+    step already, from where it goes on riding whatever the others do.
+    """
+
+    turn: int
+    riding: bool
 
     @property
     def unread(self) -> int: ...
@@ -28,14 +41,6 @@ class Chunk(NamedTuple, Generic[S]):
 
     sequence: S
     words: int
-
-
-@dataclass(frozen=True)
-class Plan(Generic[S]):
-    """One round: prompts to read, a chunk each, and then one step for all that write."""
-
-    read: list[Chunk[S]]
-    write: list[S]
 
 
 class Scheduler(Generic[S]):
@@ -57,6 +62,10 @@ class Scheduler(Generic[S]):
     def add(self, sequence: S) -> None:
         self.waiting.append(sequence)
 
+    def fork(self, siblings: Iterable[S]) -> None:
+        """These go on from a prompt that was read for them, before all that came later."""
+        self.waiting.extendleft(reversed(list(siblings)))
+
     def drop(self, ended: Callable[[S], bool]) -> list[S]:
         """Takes out every sequence that has ended; returns those that held a row."""
         self.waiting = deque(sequence for sequence in self.waiting if not ended(sequence))
@@ -68,28 +77,59 @@ class Scheduler(Generic[S]):
             self.writing = [sequence for sequence in self.writing if id(sequence) not in names]
         return gone
 
-    def plan(self, ended: Callable[[S], bool]) -> Plan[S]:
-        """Admits what there are rows for, passing over what has ended, and says what the next round does."""
+    def park(self, ended: Callable[[S], bool]) -> list[S]:
+        """Takes the rows of those that had their turn, the longest first, as far as others wait for one; they wait again.
+
+        What has ended keeps its row until it is dropped: its state may be gone.
+        """
+        missing = min(len(self.waiting), len(self.waiting) + self.rows - self._max_rows)
+        if missing <= 0:
+            return []
+        served = sorted((s for s in self.writing if s.turn >= TURN_WORDS and not ended(s)), key=lambda s: -s.turn)[:missing]
+        names = {id(sequence) for sequence in served}
+        self.writing = [sequence for sequence in self.writing if id(sequence) not in names]
+        self.waiting.extend(served)
+        return served
+
+    def admit(self, ended: Callable[[S], bool]) -> list[S]:
+        """Gives free rows to the oldest that wait, passing over what has ended; returns them."""
+        admitted = []
         while self.waiting and self.rows < self._max_rows:
             sequence = self.waiting.popleft()
-            if not ended(sequence):
-                self.reading.append(sequence)
-        return Plan(self._chunks(), list(self.writing))
+            if ended(sequence):
+                continue
+            sequence.turn = 0
+            (self.reading if sequence.unread else self.writing).append(sequence)
+            admitted.append(sequence)
+        return admitted
 
-    def promote(self, sequences: Iterable[S]) -> None:
-        """These have read their prompts and write from now on, in this order after those that do."""
-        joining = list(sequences)
-        self.reading = [sequence for sequence in self.reading if sequence.unread]
-        self.writing += joining
-
-    def _chunks(self) -> list[Chunk[S]]:
-        """The oldest prompts first, as far as the budget of padded words goes; a long one goes on in the next round."""
+    def chunks(self) -> list[Chunk[S]]:
+        """What to read in a call of its own: all readers get a share of the budget of padded words, the oldest first."""
+        readers = [s for s in self.reading if not self._rides(s)]
+        if not readers:
+            return []
+        share = max(min(MIN_CHUNK_WORDS, self._max_prefill_words), self._max_prefill_words // len(readers))
         chunks: list[Chunk[S]] = []
         longest = 0
-        for sequence in self.reading:
-            words = min(sequence.unread, self._max_prefill_words)
+        for sequence in readers:
+            words = min(sequence.unread, share)
             if chunks and max(longest, words) * (len(chunks) + 1) > self._max_prefill_words:
                 break
             longest = max(longest, words)
             chunks.append(Chunk(sequence, words))
         return chunks
+
+    def step(self) -> list[S]:
+        """The rows of the next step, one word each: all that write, and those that ride along."""
+        self.writing += [s for s in self.reading if not s.unread]
+        self.reading = [s for s in self.reading if s.unread]
+        riders = [s for s in self.reading if self._rides(s)]
+        for sequence in riders:
+            sequence.riding = True
+        for sequence in self.writing:
+            sequence.turn += 1
+        return self.writing + riders
+
+    def _rides(self, sequence: S) -> bool:
+        many = len(self.reading) * WRITERS_PER_READER < len(self.writing)
+        return sequence.riding or (many and sequence.unread <= RIDE_WORDS)

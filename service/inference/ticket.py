@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from typing import Generic, TypeVar
 
@@ -13,20 +14,21 @@ T = TypeVar("T")
 class Ticket(Generic[T]):
     """A request of one or more parts. Its future gets all parts' results in order, or the first error.
 
-    Cancelling the future is how a client leaves; whoever works on a part looks at `ended` before each step.
+    Cancelling the future is how a client leaves; whoever works on a part looks at `ended` before each step. work: what it may come
+    to, in the worker's own unit. progress: called by the worker's thread when there is something new to be seen of a part.
     """
 
-    def __init__(self, parts: int) -> None:
-        self.parts = parts
+    def __init__(self, parts: int, work: int = 1) -> None:
+        self.parts, self.work = parts, work
         self.future: Future[list[T]] = Future()
         self.accepted_s = time.monotonic()
         self.started_s: float | None = None
+        self.ended = False
+        self.progress: Callable[[], None] | None = None
+        self._listeners: list[Callable[[], None]] = []
         self._results: dict[int, T] = {}
         self._lock = threading.Lock()
-
-    @property
-    def ended(self) -> bool:
-        return self.future.done()
+        self.future.add_done_callback(self._mark_ended)
 
     @property
     def queue_s(self) -> float:
@@ -57,6 +59,18 @@ class Ticket(Generic[T]):
         """The request ends with an error, whichever part met it."""
         self._end(error=error if isinstance(error, RequestError) else InternalError("the model failed on this request"))
 
+    def when_ended(self, listener: Callable[[], None]) -> None:
+        """Has listener called once, in whatever thread ends the request; at once where it has ended."""
+        with self._lock:
+            if not self.ended:
+                self._listeners.append(listener)
+                return
+        listener()
+
+    def leave(self) -> None:
+        """The client has left, or does not want the answer any more."""
+        self.future.cancel()
+
     def _end(self, results: list[T] | None = None, error: RequestError | None = None) -> None:
         """The only way out. A request that has ended, because its client left or another part failed, stays as it ended."""
         try:
@@ -67,31 +81,42 @@ class Ticket(Generic[T]):
         except InvalidStateError:
             pass
 
+    def _mark_ended(self, _: Future[list[T]]) -> None:
+        with self._lock:
+            self.ended = True  # an attribute, because it is asked for every row at every step
+        for listener in self._listeners:
+            listener()
+
 
 class Door:
-    """Bounded admission: a part's place is taken at the door and held until its request has ended."""
+    """Bounded admission: a part's place is taken at the door and held until its request has ended. Counts the work inside, too."""
 
     def __init__(self, places: int) -> None:
         self.places = places
-        self._taken = 0
+        self.taken = 0
+        self.work = 0
         self._lock = threading.Lock()
 
-    @property
-    def taken(self) -> int:
-        return self._taken
+    def enter(self, ticket: Ticket[T], seconds: Callable[[int], float]) -> None:
+        """Takes a place for every part. seconds: how long an amount of work takes, for who is told to come again.
 
-    def enter(self, ticket: Ticket[T]) -> None:
-        """Takes a place for every part. Raises Overloaded, or TooLarge where they would never fit, and then takes none."""
+        Raises Overloaded, or TooLarge where the parts would never fit, and then takes no place.
+        """
         if ticket.parts > self.places:
             raise TooLarge(
                 f"inputs: {ticket.parts} sequences in one request are more than the {self.places} that are accepted at all"
             )
         with self._lock:
-            if self._taken + ticket.parts > self.places:
-                raise Overloaded(f"{self._taken} inputs are being worked on and {self.places} are the most; try again soon")
-            self._taken += ticket.parts
-        ticket.future.add_done_callback(lambda _: self._leave(ticket.parts))
+            if self.taken + ticket.parts > self.places:
+                wait_s = max(1, round(seconds(self.work)))
+                raise Overloaded(
+                    f"{self.taken} inputs are being worked on and {self.places} are the most; try again in {wait_s} s", wait_s
+                )
+            self.taken += ticket.parts
+            self.work += ticket.work
+        ticket.when_ended(lambda: self._leave(ticket))
 
-    def _leave(self, parts: int) -> None:
+    def _leave(self, ticket: Ticket[T]) -> None:
         with self._lock:
-            self._taken -= parts
+            self.taken -= ticket.parts
+            self.work -= ticket.work

@@ -5,13 +5,17 @@ Owns that every accepted request ends exactly once, also when the thread dies or
 
 import logging
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from service.errors import Overloaded, Unavailable
+from service.errors import DeadlineExceeded, Overloaded, Unavailable
+from service.inference.pace import Pace
 from service.inference.ticket import Door, Ticket
 from service.metrics import Metrics
+
+OUTCOMES = ("answer", "error", "deadline", "cancelled")
 
 log = logging.getLogger(__name__)
 
@@ -25,9 +29,13 @@ class Worker(ABC, Generic[P, R]):
     def __init__(self, name: str, places: int, metrics: Metrics) -> None:
         self.name = name
         self._metrics = metrics
+        self._queue_seconds = metrics.queue_seconds.labels(name)
+        self._endings = {outcome: metrics.endings.labels(name, outcome) for outcome in OUTCOMES}
         self._door = Door(places)
+        self._pace = Pace()
         self._tickets: set[Ticket[R]] = set()
         self._arrived: list[P] = []
+        self._someone_left = False
         self._closed = False
         self._wake = threading.Condition()
         self._thread = threading.Thread(target=self._run, name=f"seqserve-{name}", daemon=True)
@@ -54,14 +62,14 @@ class Worker(ABC, Generic[P, R]):
             if not self.alive:
                 raise Unavailable(f"the model {self.name} is not running")
             try:
-                self._door.enter(ticket)
+                self._door.enter(ticket, self._pace.seconds)
             except Overloaded:
                 self._metrics.refused.labels(self.name).inc(ticket.parts)
                 raise
             self._tickets.add(ticket)
             self._arrived += parts
             self._wake.notify()
-        ticket.future.add_done_callback(lambda _: self._ended(ticket))
+        ticket.when_ended(lambda: self._ended(ticket))
         return ticket
 
     @abstractmethod
@@ -69,27 +77,36 @@ class Worker(ABC, Generic[P, R]):
         """Takes over an accepted part."""
 
     @abstractmethod
-    def _round(self) -> None:
-        """Some work on what was added; called again until _idle."""
+    def _round(self) -> int:
+        """Some work on what was added; called again until _idle. Returns how much it did, in the unit of Ticket.work."""
 
     @property
     @abstractmethod
     def _idle(self) -> bool:
         """Whether nothing that was added is left to do."""
 
-    def _attempt(self, tickets: Sequence[Ticket[R]], work: Callable[[], None]) -> None:
-        """Does work for these tickets; if it fails, they end with an error, and no others."""
+    def _start(self, ticket: Ticket[R]) -> None:
+        """A part has got its row."""
+        if ticket.start():
+            self._queue_seconds.observe(ticket.queue_s)
+
+    def _attempt(self, tickets: Sequence[Ticket[R]], work: Callable[[], None]) -> bool:
+        """Does work for these tickets; if it fails, they end with an error, and no others, and it says False."""
         try:
             work()
         except Exception as error:
             log.exception("%s: a batch of %d rows failed", self.name, len(tickets))
             for ticket in tickets:
                 ticket.fail(error)
+            return False
+        return True
 
     def _run(self) -> None:
         try:
             while self._wait_for_work():
-                self._round()
+                started_s = time.monotonic()
+                done = self._round()
+                self._pace.observe(done, time.monotonic() - started_s)
         except Exception:
             log.exception("%s: the loop died", self.name)
         finally:
@@ -100,7 +117,8 @@ class Worker(ABC, Generic[P, R]):
     def _wait_for_work(self) -> bool:
         """False where it was closed and everything is answered."""
         with self._wake:
-            self._wake.wait_for(lambda: self._arrived or not self._idle or self._closed)
+            while not self._arrived and self._idle and not self._closed:
+                self._wake.wait()
             arrived, self._arrived = self._arrived, []
         for part in arrived:
             self._add(part)
@@ -112,5 +130,14 @@ class Worker(ABC, Generic[P, R]):
 
     def _ended(self, ticket: Ticket[R]) -> None:
         self._tickets.discard(ticket)
-        outcome = "cancelled" if ticket.future.cancelled() else "error" if ticket.future.exception() else "answer"
-        self._metrics.endings.labels(self.name, outcome).inc(ticket.parts)
+        outcome = _outcome(ticket)
+        if outcome != "answer":
+            self._someone_left = True
+        self._endings[outcome].inc(ticket.parts)
+
+
+def _outcome(ticket: Ticket[R]) -> str:
+    if ticket.future.cancelled():
+        return "cancelled"
+    error = ticket.future.exception()
+    return "answer" if error is None else "deadline" if isinstance(error, DeadlineExceeded) else "error"

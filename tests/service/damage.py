@@ -94,7 +94,7 @@ def _set(*path: str | int, to: Any) -> Callable[[Path], None]:
 def _other_vocabulary(folder: Path) -> None:
     """The manifest agrees with itself, and with nothing else."""
     _set("sizes", "vocabulary", to=99)(folder)
-    _set("outputs", 0, "shape", to=["batch", 99])(folder)
+    _set("outputs", 0, "shape", to=["wanted_rows", 99])(folder)
 
 
 def _lists_too(name: str) -> Callable[[Path], None]:
@@ -166,7 +166,7 @@ READING: dict[str, tuple[Callable[[Path], object], str]] = {
     "a manifest in no encoding": (_manifest(b"\xff\xfe\x00{"), "manifest.json is not JSON: "),
     "a manifest of 100,000 brackets": (_manifest(b"[" * 100_000), "manifest.json"),
     "a manifest that is a list": (_manifest(b"[1]"), "manifest.json has schema version None"),
-    "a newer schema": (_set("schema_version", to=2), "manifest.json has schema version 2, this service reads 1"),
+    "a newer schema": (_set("schema_version", to=3), "manifest.json has schema version 3, this service reads 2"),
     "a schema version in words": (_set("schema_version", to="one"), "manifest.json has schema version "),
     "a schema version on two lines": (_set("schema_version", to="1\n2"), "manifest.json has schema version "),
     "no schema version": (_set("schema_version", to=None), "manifest.json has schema version None"),
@@ -197,6 +197,10 @@ READING: dict[str, tuple[Callable[[Path], object], str]] = {
     "added tokens": (lambda folder: edit_tokenizer(folder, _add_token), "its tokenizer has added tokens"),
     "ids with gaps": (lambda folder: edit_tokenizer(folder, _add_gap), "its tokenizer's ids have gaps"),
     "words in another order": (lambda folder: edit_tokenizer(folder, _swap_words), "the tokenizer reads "),
+    "logits of all rows instead of the wanted ones": (
+        lambda folder: edit_manifest(folder, lambda manifest: manifest["outputs"][0]["shape"].__setitem__(0, "batch")),
+        "outputs: logits have the shape ",
+    ),
     "another vocabulary size": (_set("sizes", "vocabulary", to=9), "outputs: logits have the shape "),
     "another vocabulary size everywhere": (_other_vocabulary, "the tokenizer has "),
     "another padding id": (_set("special_ids", "padding", to=1), "the tokenizer's special ids are "),

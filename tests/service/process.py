@@ -1,10 +1,12 @@
-"""The service as a person starts it: `python -m service` in a process of its own."""
+"""The service over real sockets: `python -m service` in a process of its own, as a person starts it, or in a thread of this one."""
 
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +14,10 @@ from pathlib import Path
 from time import monotonic
 
 import httpx2
+import uvicorn
+from starlette.types import ASGIApp
 
+from service.http.server import server_config
 from service.settings import PREFIX
 
 ROOT = Path(__file__).parents[2]
@@ -20,12 +25,22 @@ START = [sys.executable, "-m", "service"]
 
 
 @dataclass(frozen=True)
-class Process:
+class Server:
     """A service that answers on a free port of 127.0.0.1."""
 
-    popen: subprocess.Popen[str]
     port: int
     client: httpx2.Client
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The present value of one sample; 0 where it was never counted."""
+        return sample(self.client.get("/metrics").text, name, **labels)
+
+
+@dataclass(frozen=True)
+class Process(Server):
+    """A service in a process of its own."""
+
+    popen: subprocess.Popen[str]
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
         """Sends the signal and waits for the end. Returns the exit code and what was logged after the start."""
@@ -33,14 +48,15 @@ class Process:
         _, log = self.popen.communicate(timeout=60)
         return self.popen.returncode, log
 
-    def metric(self, name: str, **labels: str) -> float:
-        """The present value of one sample; 0 where it was never counted."""
-        wanted = {f'{key}="{value}"' for key, value in labels.items()}
-        for line in self.client.get("/metrics").text.splitlines():
-            found = re.fullmatch(rf"{name}(?:\{{(.*)\}})? (\S+)", line)
-            if found and wanted <= set((found[1] or "").split(",")):
-                return float(found[2])
-        return 0.0
+
+def sample(metrics: str, name: str, **labels: str) -> float:
+    """The value of one sample of what /metrics tells; 0 where it was never counted."""
+    wanted = {f'{key}="{value}"' for key, value in labels.items()}
+    for line in metrics.splitlines():
+        found = re.fullmatch(rf"{name}(?:\{{(.*)\}})? (\S+)", line)
+        if found and wanted <= set((found[1] or "").split(",")):
+            return float(found[2])
+    return 0.0
 
 
 def environment(**settings: object) -> dict[str, str]:
@@ -56,10 +72,31 @@ def running(**settings: object) -> Iterator[Process]:
         try:
             port = _port(popen)
             with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-                yield Process(popen, port, client)
+                yield Process(port, client, popen)
         finally:
             if popen.poll() is None:
                 popen.kill()
+
+
+@contextmanager
+def serving(app: ASGIApp, send_buffer: int | None = None) -> Iterator[Server]:
+    """An application of this process over real sockets, so that a test can reach into it.
+
+    send_buffer: bytes that the system takes for a client that does not read them, where it is not to decide that itself.
+    """
+    listener = socket.create_server(("127.0.0.1", 0))  # who connects before the server accepts waits in its backlog
+    if send_buffer is not None:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+    port = listener.getsockname()[1]
+    server = uvicorn.Server(server_config(app, "127.0.0.1", port))
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    try:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, limits=httpx2.Limits(max_connections=100)) as client:
+            yield Server(port, client)
+    finally:
+        server.should_exit = True
+        thread.join(60)
 
 
 def run(**settings: object) -> subprocess.CompletedProcess[str]:

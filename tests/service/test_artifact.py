@@ -156,6 +156,25 @@ def test_only_folders_with_a_models_name_are_looked_into(tmp_path: Path) -> None
     assert [name for name, _ in versions(tmp_path)] == ["another", "good-2.words_x"]
 
 
+def test_a_model_of_the_first_schema_is_refused_by_name(folder: Path) -> None:
+    edit_manifest(folder, lambda manifest: manifest.update(schema_version=1))
+    assert "manifest.json has schema version 1, this service reads 2" in refusal(folder)
+
+
+def test_a_model_is_what_its_weights_and_words_are_and_not_where_it_lies(small_models: Path, tmp_path: Path) -> None:
+    """By this a state is known to be of a model: sixteen bytes, the same for a copy under another version."""
+    first, second = (load(copy_version(small_models, NAME, tmp_path, version)).manifest.identity for version in (1, 2))
+    assert first == second
+    assert len(first) == 16
+    others = [load(small_models / name / "1").manifest.identity for name in ("rnn1-generate", "gru2-generate")]
+    assert len({first, *others}) == 3
+    folder = copy_version(small_models, NAME, tmp_path, 3)
+    for name in (GRAPH, TOKENIZER):
+        manifest = load(folder).manifest
+        changed = manifest.model_copy(update={"files": manifest.files | {name: "0" * 64}})
+        assert changed.identity != first
+
+
 def test_a_row_of_state_takes_the_bytes_that_the_manifest_says(small_models: Path) -> None:
     sizes = {"rnn1-generate": 1 * 1 * 16 * 4, "gru2-generate": 1 * 2 * 16 * 4, "lstm1-generate": 2 * 1 * 16 * 4}
     for name, expected in sizes.items():

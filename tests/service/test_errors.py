@@ -8,6 +8,7 @@ import pytest
 from service import errors
 from service.errors import (
     ArtifactError,
+    DeadlineExceeded,
     InternalError,
     InvalidRequest,
     NotFound,
@@ -15,6 +16,7 @@ from service.errors import (
     RequestError,
     SeqserveError,
     SettingsError,
+    StateMismatch,
     TooLarge,
     Unavailable,
 )
@@ -23,9 +25,11 @@ from service.http.schemas import ErrorAnswer
 STATUSES: dict[type[RequestError], tuple[int, str]] = {
     InvalidRequest: (422, "validation"),
     NotFound: (404, "not_found"),
+    StateMismatch: (409, "state_mismatch"),
     TooLarge: (413, "too_large"),
     Overloaded: (429, "overloaded"),
     Unavailable: (503, "unavailable"),
+    DeadlineExceeded: (504, "deadline"),
     InternalError: (500, "internal"),
 }
 

@@ -9,6 +9,7 @@ import onnxruntime as ort
 import pytest
 
 from tests.service.conftest import ENDLESS
+from tests.service.http.ask import events, written
 from tests.service.process import Process, run, running
 
 NO_CUDA = pytest.mark.skipif("CUDAExecutionProvider" in ort.get_available_providers(), reason="needs an onnxruntime without CUDA")
@@ -51,6 +52,47 @@ def test_told_to_stop_it_answers_what_is_running_takes_nothing_more_and_ends_wel
     assert len(response.json()["generated_text"].split()) == words
     assert "Traceback" not in log
     assert code == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop_it_ends_the_stream_that_is_running_and_not_before_its_last_word(
+    number: signal.Signals, service_models: Path
+) -> None:
+    words = 6000
+    body = {"inputs": "오늘", "parameters": {"max_new_tokens": words, "seed": 1, "do_sample": True}}
+    with running(models=service_models, generate_model=ENDLESS, max_new_tokens=words) as process:
+        with process.client.stream("POST", "/generate_stream", json=body) as response:
+            parts = response.iter_raw()
+            content = next(parts)
+            process.popen.send_signal(number)
+            content += b"".join(parts)
+        _, log = process.popen.communicate(timeout=60)
+    told = events(content)
+    assert len(told) == words
+    assert written(told) == told[-1]["generated_text"]
+    assert process.popen.returncode == 0
+    assert "Traceback" not in log
+
+
+def test_a_text_goes_on_after_a_restart_with_the_same_key(service_models: Path) -> None:
+    parameters = {"max_new_tokens": 6, "return_state": True}
+    texts, state = [], None
+    for _ in range(2):
+        with running(models=service_models, generate_model=ENDLESS, state_key="the same after a restart") as process:
+            whole = process.client.post("/generate", json={"inputs": "오늘", "parameters": {"max_new_tokens": 12}}).json()
+            body = {"inputs": "" if state else "오늘", "parameters": parameters} | ({"state": state} if state else {})
+            answer = process.client.post("/generate", json=body).json()
+            texts.append(answer["generated_text"])
+            state = answer["state"]
+    assert "".join(texts) == whole["generated_text"]
+
+
+def test_a_key_that_is_too_short_ends_it_with_2_and_one_line_that_does_not_show_it() -> None:
+    ended = run(state_key="hush-hush")
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: SEQSERVE_STATE_KEY: ")
+    assert ended.stderr.count("\n") == 1
+    assert "hush" not in ended.stderr + ended.stdout
 
 
 def test_a_models_folder_that_is_missing_ends_it_with_2_and_one_line() -> None:

@@ -6,7 +6,7 @@ from fastapi.testclient import TestClient
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.metrics import CONTENT_TYPE, Metrics
+from service.metrics import CONTENT_TYPE, Metrics, Phase
 from tests.service.http.ask import PROMPT, classify, generate
 from tests.service.http.test_app import ROUTES
 
@@ -39,12 +39,17 @@ def test_the_text_is_what_prometheus_reads(client: TestClient) -> None:
         "seqserve_queue_seconds",
         "seqserve_inference_seconds",
         "seqserve_batch_rows",
+        "seqserve_batches",
         "seqserve_padded_words",
         "seqserve_real_words",
         "seqserve_inputs",
         "seqserve_rows_in_use",
         "seqserve_waiting",
+        "seqserve_parked",
         "seqserve_refused",
+        "seqserve_prefix_cache_lookups",
+        "seqserve_prefix_cache_words",
+        "seqserve_prefix_cache_bytes",
         "seqserve_model_info",
         "seqserve_refused_models",
     }
@@ -105,7 +110,9 @@ def test_every_label_is_one_of_a_known_few(client: TestClient) -> None:
     known = {
         "model": {GENERATE, CLASSIFY, "rnn1-generate", "gru2-generate", "gru1-classify"},
         "phase": {"prefill", "decode", "classify"},
-        "outcome": {"answer", "error", "cancelled"},
+        "outcome": {"answer", "error", "deadline", "cancelled"},
+        "reason": {"drained", "padding", "budget"},
+        "result": {"hit", "miss"},
         "task": {"generate", "classify"},
         "version": {"1"},
     }
@@ -148,10 +155,42 @@ def test_words_are_counted_with_padding_and_without(client: TestClient) -> None:
     assert value(client, "seqserve_padded_words_total", model=CLASSIFY) == 8
 
 
+def test_a_phase_counts_a_batch_by_its_time_its_rows_and_its_words() -> None:
+    metrics = Metrics()
+    phase = Phase(metrics, "words", "prefill")
+    phase.observe(0.25, rows=3, padded_words=12, real_words=7)
+    phase.observe(0.5, rows=2, padded_words=2, real_words=2)
+    Phase(metrics, "words", "decode").observe(1.0, rows=1, padded_words=1, real_words=1)
+    labels = {"model": "words", "phase": "prefill"}
+    samples = {
+        name: metrics.registry.get_sample_value(f"seqserve_{name}", labels)
+        for name in ("inference_seconds_sum", "inference_seconds_count", "batch_rows_sum", "batch_rows_count")
+    }
+    assert samples == {"inference_seconds_sum": 0.75, "inference_seconds_count": 2, "batch_rows_sum": 5, "batch_rows_count": 2}
+    assert metrics.registry.get_sample_value("seqserve_padded_words_total", {"model": "words"}) == 15
+    assert metrics.registry.get_sample_value("seqserve_real_words_total", {"model": "words"}) == 10
+
+
+def test_a_prompt_that_was_read_before_is_counted_as_found(client: TestClient) -> None:
+    for _ in range(3):
+        generate(client)
+    assert value(client, "seqserve_prefix_cache_lookups_total", model=GENERATE, result="miss") == 1
+    assert value(client, "seqserve_prefix_cache_lookups_total", model=GENERATE, result="hit") == 2
+    assert value(client, "seqserve_prefix_cache_words_total", model=GENERATE) > 0
+    assert value(client, "seqserve_prefix_cache_bytes", model=GENERATE) > 0
+
+
+def test_classification_batches_are_counted_by_why_they_held_no_more(client: TestClient) -> None:
+    classify(client)
+    assert value(client, "seqserve_batches_total", model=CLASSIFY, reason="drained") == 1
+    assert value(client, "seqserve_batches_total") == 1
+
+
 def test_batches_are_counted_by_phase(client: TestClient) -> None:
     details = generate(client, frequency_penalty=2.0, details=True)["details"]
     assert value(client, "seqserve_batch_rows_count", model=GENERATE, phase="prefill") == 1
-    assert value(client, "seqserve_batch_rows_count", model=GENERATE, phase="decode") == details["generated_tokens"] - 1
+    # The prompt's last word is read by the step that says the first one.
+    assert value(client, "seqserve_batch_rows_count", model=GENERATE, phase="decode") == details["generated_tokens"]
     assert value(client, "seqserve_inference_seconds_count", model=GENERATE, phase="prefill") == 1
     assert value(client, "seqserve_queue_seconds_count", model=GENERATE) == 1
 

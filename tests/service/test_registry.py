@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from service.errors import InvalidRequest, NotFound, SettingsError, Unavailable
+from service.inference.generator import Prompt
 from service.inference.sequence import GenerationOptions
 from service.metrics import Metrics
 from service.registry import Model, Registry
@@ -54,7 +55,7 @@ def open_registry(models: Path) -> Iterator[Open]:
 def continuation(registry: Registry, name: str | None = None, words: int = 5) -> str:
     model, worker = registry.generator(name)
     ids = model.tokenizer.encode_prompt("오늘 날씨가").ids
-    return worker.submit([(ids, GenerationOptions(words))]).future.result(30)[0].text
+    return worker.submit([Prompt(ids, [GenerationOptions(words)])]).future.result(30)[0].text
 
 
 def labels(registry: Registry) -> list[str]:
@@ -273,13 +274,13 @@ def test_closing_answers_what_was_accepted_and_then_nothing_more(open_registry: 
     registry = open_registry()
     model, worker = registry.generator(None)
     ids = model.tokenizer.encode_prompt("오늘 날씨가").ids
-    tickets = [worker.submit([(ids, GenerationOptions(50))]) for _ in range(10)]
+    tickets = [worker.submit([Prompt(ids, [GenerationOptions(50)])]) for _ in range(10)]
     registry.close()
     assert all(ticket.future.result(0) for ticket in tickets)
     assert [_stopped(model) for model in registry.models.values()] == [True, True]
     assert len(registry.faults()) == 2
     with pytest.raises(Unavailable):
-        worker.submit([(ids, GenerationOptions(1))])
+        worker.submit([Prompt(ids, [GenerationOptions(1)])])
 
 
 def _stopped(model: Model) -> bool:

@@ -4,11 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from service import settings as module
 from service.errors import SettingsError
-from service.settings import PREFIX, Settings, available_cores, load_settings
+from service.settings import PREFIX, SECRETS, Settings, available_cores, load_settings
+
+KEY = "opens every state of mine"
 
 READ = {
     "host": ("0.0.0.0", "0.0.0.0"),
@@ -28,6 +30,10 @@ READ = {
     "max_answer_tokens": ("85", 85),
     "max_new_tokens": ("83", 83),
     "max_best_of": ("84", 84),
+    "request_timeout_s": ("0.5", 0.5),
+    "keep_alive_s": ("86", 86.0),
+    "prefix_cache_bytes": ("0", 0),
+    "state_key": (KEY, SecretStr(KEY)),
     "log_level": ("debug", "debug"),
 }
 
@@ -35,6 +41,9 @@ WRONG = {
     "port": ["http", "-1", "65536", ""],
     "provider": ["tpu", "CPU"],
     "threads": ["-1", "257", "two"],
+    "request_timeout_s": ["0", "-1", "86401", "inf", "nan", "soon", ""],
+    "keep_alive_s": ["0", "-1", "3601", "inf", "nan", "often", ""],
+    "prefix_cache_bytes": ["-1", "1.5", "much", ""],
     "log_level": ["loud"],
     **{
         name: ["0", "-5", "1.5", "many", ""]
@@ -82,6 +91,33 @@ def test_a_wrong_value_is_refused_in_one_line_that_names_the_variable(
         load_settings()
     assert str(refusal.value).startswith(f"{PREFIX}{name.upper()}={text}: ")
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("text", ["short", "fifteen letters", ""])
+def test_a_secret_that_is_wrong_is_refused_by_its_variables_name_and_not_shown(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEQSERVE_STATE_KEY", text)
+    with pytest.raises(SettingsError) as refusal:
+        load_settings()
+    assert str(refusal.value).startswith("SEQSERVE_STATE_KEY: ")
+    assert "16" in str(refusal.value)
+    assert not text or text not in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_no_secret_is_shown_where_the_settings_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEQSERVE_STATE_KEY", KEY)
+    settings = load_settings()
+    assert all(
+        KEY not in shown for shown in (str(settings), repr(settings), settings.model_dump_json(), str(settings.model_dump()))
+    )
+
+
+def test_every_field_that_holds_a_secret_is_known_as_one() -> None:
+    assert {name for name, field in Settings.model_fields.items() if "Secret" in str(field.annotation)} == SECRETS
+
+
+def test_without_any_variable_no_two_services_share_a_key() -> None:
+    assert load_settings().state_key is None
 
 
 @pytest.mark.parametrize("name", ["SEQSERVE_MAX_ROW", "SEQSERVE_SERVICE_HOST", "seqserve_modls", "SEQSERVE_"])

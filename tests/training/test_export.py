@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.artifact import MAX_IR_VERSION, MAX_OPSET, Cell
-from service.inference.runtime import Runtime, pad, unstack
+from service.inference.runtime import Runtime, host, pad, unstack
 from tests.builders import Small, open_small
 from training.loop import Model
 from training.model import LanguageModel
@@ -51,6 +51,37 @@ def test_the_graph_is_stamped_with_what_the_service_loads_and_names_no_other_fil
     assert all(not weight.external_data for weight in graph.graph.initializer)
 
 
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_language_model_answers_the_wanted_rows_and_computes_no_others(cell: Cell, tied: bool, tmp_path: Path) -> None:
+    artifact, runtime, model = open_small(Small(cell=cell, tied=tied), tmp_path)
+    shapes = {tensor.name: (tensor.dtype, tensor.shape) for tensor in (*artifact.manifest.inputs, *artifact.manifest.outputs)}
+    assert shapes["wanted"] == ("int64", ["wanted_rows"])
+    assert shapes["logits"] == ("float32", ["wanted_rows", artifact.manifest.sizes.vocabulary])
+    texts, wanted = [[3, 4, 5, 6], [7], [8, 9]], [2, 0, 0]
+    logits, _ = runtime.step(*pad(texts, 0), runtime.initial_state(3), np.array(wanted, np.int64))
+    for row, text in zip(logits, (texts[index] for index in wanted), strict=True):
+        with torch.no_grad():
+            np.testing.assert_allclose(row, model(torch.tensor([text]), torch.tensor([len(text)]))[0][0, -1].numpy(), atol=1e-4)
+    # Every product with a weight as wide as the vocabulary comes after the rows were chosen.
+    graph = onnx.load_from_string(artifact.graph).graph
+    chosen = next(index for index, node in enumerate(graph.node) if "wanted" in node.input)
+    widest = [
+        index for index, node in enumerate(graph.node) if node.op_type in ("MatMul", "Gemm") and "logits" in _reached(graph, node)
+    ]
+    assert widest
+    assert min(widest) > chosen
+
+
+def _reached(graph: onnx.GraphProto, start: onnx.NodeProto) -> set[str]:
+    """The names of all values that are computed from what a node gives, without passing another cell."""
+    reached = set(start.output)
+    for node in graph.node:
+        if reached & set(node.input) and node.op_type not in ("RNN", "GRU", "LSTM"):
+            reached |= set(node.output)
+    return reached
+
+
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_state_is_that_of_torch(cell: Cell, layers: int, tmp_path: Path) -> None:
@@ -58,7 +89,7 @@ def test_the_state_is_that_of_torch(cell: Cell, layers: int, tmp_path: Path) -> 
     assert isinstance(model, LanguageModel)
     texts = [[3, 4, 5, 6], [7], [8, 9]]
     _, state = runtime.step(*pad(texts, 0), runtime.initial_state(3))
-    for text, row in zip(texts, unstack(state), strict=True):
+    for text, row in zip(texts, unstack(host(state)), strict=True):
         with torch.no_grad():
             _, expected = model(torch.tensor([text]), torch.tensor([len(text)]))
         for part, wanted in zip(row, expected, strict=True):
@@ -87,4 +118,4 @@ def test_reading_in_any_chunks_gives_the_bits_of_reading_at_once(generating: tup
     _, middle = runtime.step(*pad([ids[:cut]], 0), runtime.initial_state(1))
     rest, other_end = runtime.step(*pad([ids[cut:]], 0), middle)
     assert np.array_equal(whole, rest)
-    assert all(np.array_equal(one, other) for one, other in zip(end, other_end, strict=True))
+    assert all(np.array_equal(one, other) for one, other in zip(host(end), host(other_end), strict=True))

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -15,16 +16,28 @@ from prometheus_client import CollectorRegistry
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.responses import Response as PlainResponse
+from starlette.types import Receive, Scope, Send
 
-from service.errors import InternalError, InvalidRequest, NotFound, Overloaded, RequestError, TooLarge, Unavailable
-from service.http.app import Envelope, create_app, error_answer
+from service.errors import (
+    DeadlineExceeded,
+    InternalError,
+    InvalidRequest,
+    NotFound,
+    Overloaded,
+    RequestError,
+    StateMismatch,
+    TooLarge,
+    Unavailable,
+)
+from service.http.app import HANDLERS, Envelope, answer_to, create_app
 from service.metrics import Metrics
 from service.settings import Settings
-from tests.service.http.ask import PROMPT, generate, refusal
-from tests.service.process import ROOT
+from tests.service.http.ask import PROMPT, classify, generate, refusal, stream
+from tests.service.process import ROOT, sample
 
 ROUTES = {
     "/generate": "POST",
+    "/generate_stream": "POST",
     "/classify": "POST",
     "/models": "GET",
     "/info": "GET",
@@ -110,13 +123,13 @@ def test_a_request_id_comes_back(path: str, service: TestClient) -> None:
 @pytest.mark.parametrize("given", ["", " ", "a b", "a\tb", "x" * 129, "<script>", "a;b", "a,b", "é", 'a"b', "a/b"])
 def test_a_request_id_that_could_do_harm_in_a_log_is_replaced(given: str, service: TestClient) -> None:
     response = service.get("/livez", headers=[(b"x-request-id", given.encode())])
-    assert re.fullmatch("[0-9a-f]{32}", response.headers["x-request-id"])
+    assert re.fullmatch("[0-9a-f]{16,}", response.headers["x-request-id"])
 
 
 def test_requests_without_an_id_get_one_each(service: TestClient) -> None:
     ids = {service.get("/livez").headers["x-request-id"] for _ in range(10)}
     assert len(ids) == 10
-    assert all(re.fullmatch("[0-9a-f]{32}", one) for one in ids)
+    assert all(re.fullmatch("[0-9a-f]{16,}", one) for one in ids)
 
 
 @pytest.mark.parametrize("path", [*ROUTES, "/nothing"])
@@ -126,7 +139,7 @@ def test_every_answer_says_how_long_it_took_in_seconds(path: str, service: TestC
     assert 0 < float(response.headers["x-total-time"]) < 60
 
 
-@pytest.mark.parametrize("path", ["/generate", "/classify"])
+@pytest.mark.parametrize("path", ["/generate", "/generate_stream", "/classify"])
 def test_an_inference_says_which_model_answered_and_where_the_time_went(path: str, service: TestClient) -> None:
     headers = good_request(service, path).headers
     assert re.fullmatch(r"[a-z0-9-]+/\d+", headers["x-model"])
@@ -149,7 +162,7 @@ def test_a_longer_inference_says_so(service: TestClient) -> None:
 
 
 def test_the_body_of_an_answer_does_not_tell_the_time(service: TestClient) -> None:
-    for path in ("/generate", "/classify"):
+    for path in ("/generate", "/generate_stream", "/classify"):
         assert good_request(service, path).content == good_request(service, path).content
 
 
@@ -161,14 +174,16 @@ def test_the_body_of_an_answer_does_not_tell_the_time(service: TestClient) -> No
     [
         (InvalidRequest("a sentence"), 422, "validation"),
         (NotFound("a sentence"), 404, "not_found"),
+        (StateMismatch("a sentence"), 409, "state_mismatch"),
         (TooLarge("a sentence"), 413, "too_large"),
         (Overloaded("a sentence", retry_after_s=7), 429, "overloaded"),
         (Unavailable("a sentence"), 503, "unavailable"),
+        (DeadlineExceeded("a sentence"), 504, "deadline"),
         (InternalError("a sentence"), 500, "internal"),
     ],
 )
 def test_every_error_of_the_tree_becomes_an_answer(error: RequestError, status: int, error_type: str) -> None:
-    answer = error_answer(error)
+    answer = answer_to(error)
     assert answer.status_code == status
     assert json.loads(bytes(answer.body)) == {"error": "a sentence", "error_type": error_type}
     assert answer.headers.get("retry-after") == ("7" if status == 429 else None)
@@ -196,11 +211,14 @@ def broken(metrics: Metrics) -> Iterator[TestClient]:
     async def works(_: Request) -> PlainResponse:
         return PlainTextResponse("fine")
 
-    app = FastAPI()
+    app = FastAPI(exception_handlers=HANDLERS)
     for path, route in (("/breaks", breaks), ("/half", breaks_within), ("/works", works)):
         app.add_api_route(path, route, response_model=None)
-    app.add_middleware(Envelope, metrics=metrics)
-    with TestClient(app) as client:
+
+    async def breaks_straight(scope: Scope, receive: Receive, send: Send) -> None:
+        await (await breaks(Request(scope, receive)))(scope, receive, send)
+
+    with TestClient(Envelope(app, metrics, {"/straight": breaks_straight})) as client:
         yield client
 
 
@@ -208,16 +226,17 @@ def counted(registry: CollectorRegistry, route: str, status: int) -> float | Non
     return registry.get_sample_value("seqserve_requests_total", {"route": route, "status": str(status)})
 
 
+@pytest.mark.parametrize(("method", "path"), [("GET", "/breaks"), ("POST", "/straight")])
 def test_a_route_that_breaks_is_answered_in_our_form_without_anything_internal(
-    broken: TestClient, metrics: Metrics, caplog: pytest.LogCaptureFixture
+    method: str, path: str, broken: TestClient, metrics: Metrics, caplog: pytest.LogCaptureFixture
 ) -> None:
-    response = broken.get("/breaks", headers={"x-request-id": "my-id"})
+    response = broken.request(method, path, headers={"x-request-id": "my-id"})
     sentence = refusal(response, 500, "internal")
     assert "password" not in response.text
     assert "RuntimeError" not in sentence
     assert response.headers["x-request-id"] == "my-id"
     assert float(response.headers["x-total-time"]) > 0
-    assert counted(metrics.registry, "/breaks", 500) == 1
+    assert counted(metrics.registry, path, 500) == 1
     (record,) = [record for record in caplog.records if record.name == "service.http.app"]
     assert record.levelno == logging.ERROR
     assert "my-id" in record.getMessage()
@@ -244,6 +263,46 @@ def test_a_client_writes_nothing_into_the_log_that_looks_like_another_line(
 def test_what_is_no_http_passes_the_envelope_by(metrics: Metrics, service_settings: Settings) -> None:
     with TestClient(create_app(service_settings)) as client:  # its start and stop are messages that are no requests
         assert generate(client, max_new_tokens=1)
+
+
+# ------------------------------------------------------------------------------------------------------------ metrics
+
+
+@pytest.mark.parametrize("path", ["/generate", "/generate_stream", "/classify"])
+def test_an_inference_is_counted_by_its_route_and_status(path: str, service: TestClient) -> None:
+    """Though these routes pass by what FastAPI does around a route."""
+
+    def told(status: int) -> float:
+        return sample(service.get("/metrics").text, "seqserve_requests_total", route=path, status=str(status))
+
+    def timed() -> float:
+        return sample(service.get("/metrics").text, "seqserve_request_seconds_count", route=path)
+
+    bodies: dict[int, Any] = {200: {"inputs": PROMPT}, 422: {"inputs": 5}, 404: {"inputs": PROMPT, "model": "nothing"}, 413: None}
+    for status, body in bodies.items():
+        before = told(status), timed()
+        content = b" " * 1_000_001 if body is None else json.dumps(body).encode()
+        assert service.post(path, content=content).status_code == status
+        assert (told(status), timed()) == (before[0] + 1, before[1] + 1)
+
+
+@pytest.mark.parametrize("number", [3, 40])
+def test_after_many_requests_no_row_is_in_use_nothing_waits_and_every_input_has_ended(number: int, settings: Settings) -> None:
+    with TestClient(create_app(settings)) as client:
+        for index in range(number):
+            options: dict[str, Any] = {"max_new_tokens": 1 + index % 9, "seed": index, "do_sample": True}
+            generate(client, [PROMPT] * (1 + index % 3), n=1 + index % 2, **options)
+            stream(client, **options)
+            classify(client, [PROMPT] * (1 + index % 3))
+        metrics = client.get("/metrics").text
+    inputs = sum(1 + index % 3 for index in range(number))
+    candidates = sum((1 + index % 3) * (1 + index % 2) for index in range(number))
+    for model, count in ((settings.generate_model, candidates + number), (settings.classify_model, inputs)):
+        assert sample(metrics, "seqserve_rows_in_use", model=model) == 0
+        assert sample(metrics, "seqserve_waiting", model=model) == 0
+        assert sample(metrics, "seqserve_inputs_total", model=model, outcome="answer") == count
+    for route in ("/generate", "/generate_stream", "/classify"):
+        assert sample(metrics, "seqserve_requests_total", route=route, status="200") == number
 
 
 # ------------------------------------------------------------------------------------------------------------ imports

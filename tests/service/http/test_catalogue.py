@@ -86,6 +86,7 @@ def test_info_tells_the_limits_that_the_operator_set(service_settings: Settings)
         "max_body_bytes": 45,
         "max_waiting": 46,
         "max_rows": 47,
+        "request_timeout_s": 48.5,
         "threads": 1,
     }
     with TestClient(create_app(service_settings.model_copy(update=limits))) as client:

@@ -8,11 +8,24 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from httpx2 import Response
+from pydantic import BaseModel
 
-from service.http.schemas import ErrorAnswer
+from service.http.schemas import (
+    ClassifyRequest,
+    Details,
+    ErrorAnswer,
+    GenerateAnswer,
+    GenerateParameters,
+    GenerateRequest,
+    StreamDetails,
+    StreamEvent,
+)
 from tests.service.http.test_app import ROUTES
 
 DOCUMENTED = {path: method.lower() for path, method in ROUTES.items() if path not in ("/docs", "/openapi.json")}
+
+
+INFERENCES = ["/generate", "/generate_stream", "/classify"]
 
 
 class Links(HTMLParser):
@@ -111,7 +124,7 @@ def test_every_operation_has_a_name_of_its_own_a_summary_and_answers(document: A
             assert response["description"]
 
 
-@pytest.mark.parametrize("path", ["/generate", "/classify"])
+@pytest.mark.parametrize("path", INFERENCES)
 def test_an_inference_documents_its_body_and_every_error(path: str, document: Any) -> None:
     operation = document["paths"][path]["post"]
     assert operation["requestBody"]["required"]
@@ -119,13 +132,51 @@ def test_an_inference_documents_its_body_and_every_error(path: str, document: An
     assert set(schema["properties"]) >= {"inputs", "parameters", "model"}
     assert schema["required"] == ["inputs"]
     assert schema["additionalProperties"] is False
-    for status in ("404", "413", "422", "429", "500", "503"):
+    for status in ("404", "409", "413", "422", "429", "500", "503", "504"):
         assert resolve(document, operation["responses"][status]["content"]["application/json"]["schema"])["title"] == "ErrorAnswer"
+
+
+def test_a_stream_is_documented_by_its_events_as_what_it_is_sent_as(document: Any) -> None:
+    (kind, content), *others = document["paths"]["/generate_stream"]["post"]["responses"]["200"]["content"].items()
+    event = resolve(document, content["schema"])
+    assert others == []
+    assert kind == "text/event-stream"
+    assert set(event["properties"]) == {"index", "token", "top_tokens", "generated_text", "details", "state"}
+    assert set(event["required"]) == {"index", "token", "generated_text", "details"}
+
+
+def test_an_answer_of_every_form_is_documented(document: Any) -> None:
+    """An object, a list of them for a list or for n, and a list of lists for n of a list."""
+    forms = document["paths"]["/generate"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]["anyOf"]
+    answer = {"$ref": "#/components/schemas/GenerateAnswer"}
+    assert answer in forms
+    assert {"type": "array", "items": answer} in forms
+    assert {"type": "array", "items": {"type": "array", "items": answer}} in forms
+
+
+def test_every_field_of_a_request_and_of_an_answer_is_documented(document: Any) -> None:
+    schemas = document["components"]["schemas"]
+    models: list[type[BaseModel]] = [
+        GenerateRequest,
+        GenerateParameters,
+        ClassifyRequest,
+        GenerateAnswer,
+        Details,
+        StreamEvent,
+        StreamDetails,
+    ]
+    for model in models:
+        assert set(schemas[model.__name__]["properties"]) == set(model.model_fields)
+
+
+def test_the_timeout_header_is_told_where_a_deadline_is_documented(document: Any) -> None:
+    for path in INFERENCES:
+        assert "x-request-timeout" in document["paths"][path]["post"]["responses"]["504"]["description"]
 
 
 def test_the_bounds_of_options_are_documented(document: Any) -> None:
     options = document["components"]["schemas"]["GenerateParameters"]["properties"]
-    assert options["max_new_tokens"]["minimum"] == 1
+    assert options["max_new_tokens"]["minimum"] == 0
     assert {"type": "null"} in options["top_p"]["anyOf"]
     number = next(one for one in options["top_p"]["anyOf"] if one["type"] == "number")
     assert (number["exclusiveMinimum"], number["maximum"]) == (0, 1)
@@ -138,7 +189,7 @@ def test_the_documented_words_for_errors_are_those_that_are_sent(document: Any) 
     assert schema["properties"]["error_type"]["enum"] == ErrorAnswer.model_json_schema()["properties"]["error_type"]["enum"]
 
 
-@pytest.mark.parametrize("path", ["/generate", "/classify"])
+@pytest.mark.parametrize("path", INFERENCES)
 def test_the_documented_examples_are_answered(path: str, document: Any, service: TestClient) -> None:
     body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
     examples = resolve(document, body)["examples"]

@@ -1,28 +1,25 @@
 """service.http.exchange: bodies of any kind, limits, and clients that come together, crowd in or leave."""
 
 import json
-import socket
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 import httpx2
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from starlette.types import Message
 
 from service.http.app import create_app
-from service.inference.sequence import GenerationOptions
 from service.settings import Settings
 from tests.conftest import CLASSIFIERS, GENERATORS
 from tests.service.conftest import ENDLESS
-from tests.service.http.ask import PROMPT, classify, generate, refusal
-from tests.service.process import Process, eventually
+from tests.service.http.ask import FOREVER, PROMPT, classify, generate, refusal, standing_still, taken
+from tests.service.http.wire import connect, drawn, receive, send
+from tests.service.process import Process, Server, eventually, sample
 
-FOREVER = 100_000_000  # words: hours of them
 WRITING = "seqserve_rows_in_use"
 
 # ---------------------------------------------------------------------------------------------------------------- bodies
@@ -131,6 +128,7 @@ def test_the_operators_limits_of_options_are_told_by_name(narrow: TestClient) ->
     for options, sentence in (
         ({"max_new_tokens": 7}, "parameters.max_new_tokens: the largest is 6"),
         ({"max_new_tokens": 1, "best_of": 3, "do_sample": True}, "parameters.best_of: the largest is 2"),
+        ({"max_new_tokens": 1, "n": 3, "do_sample": True}, "parameters.n: the largest is 2"),
     ):
         response = narrow.post("/generate", json={"inputs": "a", "parameters": options})
         assert refusal(response, 422, "validation") == sentence
@@ -187,20 +185,8 @@ def busy(service_settings: Settings) -> Iterator[TestClient]:
         yield client
 
 
-@contextmanager
-def _taken(client: TestClient, places: int) -> Iterator[None]:
-    """Some places are taken by a generation that goes on until the end of the block."""
-    model, worker = cast(FastAPI, client.app).state.registry.generator(None)
-    prompt = model.tokenizer.encode_prompt(PROMPT).ids
-    ticket = worker.submit([(prompt, GenerationOptions(FOREVER))] * places)
-    try:
-        yield
-    finally:
-        ticket.future.cancel()
-
-
 def test_a_full_service_says_when_to_come_back_and_answers_when_there_is_room(busy: TestClient) -> None:
-    with _taken(busy, 2):
+    with taken(busy.app, 2):
         response = busy.post("/generate", json={"inputs": PROMPT})
         assert "2" in refusal(response, 429, "overloaded")
         assert int(response.headers["retry-after"]) >= 1
@@ -209,7 +195,7 @@ def test_a_full_service_says_when_to_come_back_and_answers_when_there_is_room(bu
 
 
 def test_a_request_that_does_not_fit_as_a_whole_takes_no_place_at_all(busy: TestClient) -> None:
-    with _taken(busy, 1):
+    with taken(busy.app, 1):
         assert busy.post("/generate", json={"inputs": [PROMPT] * 2}).status_code == 429
         assert generate(busy, max_new_tokens=1)
 
@@ -222,36 +208,11 @@ def test_a_request_that_could_never_fit_is_too_large_and_not_told_to_come_back(b
 
 
 def test_a_full_service_is_as_ready_as_before(busy: TestClient) -> None:
-    with _taken(busy, 2):
+    with taken(busy.app, 2):
         assert busy.get("/readyz").status_code == 200
 
 
 # ---------------------------------------------------------------------------------------------------- clients that leave
-
-
-@contextmanager
-def connect(server: Process) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
-        yield connection
-
-
-def send(connection: socket.socket, body: dict[str, Any], path: str = "/generate") -> None:
-    content = json.dumps(body).encode()
-    head = f"POST {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {len(content)}\r\n\r\n"
-    connection.sendall(head.encode() + content)
-
-
-def receive(connection: socket.socket) -> bytes:
-    """The body of the answer, which must be a good one."""
-    answer = b"".join(iter(lambda: connection.recv(65536), b""))
-    head, _, body = answer.partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 200 "), answer[:500]
-    return body
-
-
-def drawn(seed: int, words: int) -> dict[str, Any]:
-    """A request whose every word counts: a slip anywhere changes all that follows."""
-    return {"inputs": PROMPT, "parameters": {"seed": seed, "do_sample": True, "max_new_tokens": words, "details": True}}
 
 
 def test_a_client_that_leaves_frees_its_row_and_the_others_get_what_they_get_alone(server: Process) -> None:
@@ -332,6 +293,108 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_fault_of_ours(serv
     assert service.portal is not None
     service.portal.call(ask)
     assert sent[0]["status"] == 499
+
+
+# ------------------------------------------------------------------------------------------------------------- deadlines
+
+OUTCOMES = ("answer", "error", "deadline", "cancelled")
+
+
+def accepted(server: Server, model: str = ENDLESS) -> dict[str, float]:
+    """How many inputs ended in each way."""
+    return {outcome: server.metric("seqserve_inputs_total", model=model, outcome=outcome) for outcome in OUTCOMES}
+
+
+@pytest.mark.parametrize("path", ["/generate", "/generate_stream", "/classify"])
+@pytest.mark.parametrize("seconds", ["0", "0.0", "1e-9", "5e-324"])
+def test_a_request_that_is_over_before_it_begins_is_not_accepted(path: str, seconds: str, server: Process) -> None:
+    models = (ENDLESS, "bilstm1-classify")
+    before = [accepted(server, model) for model in models]
+    response = server.client.post(path, json={"inputs": PROMPT}, headers={"x-request-timeout": seconds})
+    assert "over before it began" in refusal(response, 504, "deadline")
+    assert [accepted(server, model) for model in models] == before
+
+
+@pytest.mark.parametrize("path", ["/generate", "/generate_stream", "/classify"])
+@pytest.mark.parametrize("text", ["soon", "", "-1", "-0.001", "nan", "5s", "1,5", "1 2", "0x10", "None", "-inf"])
+def test_a_timeout_that_is_no_number_of_seconds_is_refused_by_the_headers_name(path: str, text: str, service: TestClient) -> None:
+    response = service.post(path, json={"inputs": PROMPT}, headers={"x-request-timeout": text})
+    assert refusal(response, 422, "validation") == "x-request-timeout: must be a number of seconds"
+
+
+@pytest.mark.parametrize("seconds", ["30", "2.5e1", "86400", "1e308"])
+def test_a_request_with_time_enough_is_answered_as_one_without_a_timeout(seconds: str, service: TestClient) -> None:
+    for path in ("/generate", "/generate_stream", "/classify"):
+        hurried = service.post(path, json={"inputs": PROMPT}, headers={"x-request-timeout": seconds})
+        assert hurried.status_code == 200
+        assert hurried.content == service.post(path, json={"inputs": PROMPT}).content
+
+
+def test_a_generation_that_runs_past_its_deadline_ends_frees_its_rows_and_is_counted_so(server: Process) -> None:
+    before = accepted(server)
+    body = drawn(1, FOREVER) | {"inputs": [PROMPT] * 3}
+    response = server.client.post("/generate", json=body, headers={"x-request-timeout": "0.5"})
+    assert "x-request-timeout" in refusal(response, 504, "deadline")
+    assert response.elapsed.total_seconds() >= 0.5
+    eventually(lambda: server.metric(WRITING, model=ENDLESS) == 0, within_s=10)
+    assert accepted(server) == before | {"deadline": before["deadline"] + 3}
+
+
+def test_those_beside_a_generation_that_runs_past_its_deadline_get_what_they_get_alone(server: Process) -> None:
+    body = drawn(5, 4000)
+    alone = server.client.post("/generate", json=body).content
+    with connect(server) as late, connect(server) as other:
+        send(late, drawn(6, FOREVER), headers="x-request-timeout: 0.3\r\n")
+        send(other, body)
+        assert receive(other) == alone
+        assert b"".join(iter(lambda: late.recv(65536), b"")).startswith(b"HTTP/1.1 504 ")
+
+
+@pytest.mark.parametrize("asked", ["86400", "1e300", None])
+def test_a_client_cannot_have_more_time_than_the_operator_gives(asked: str | None, service_settings: Settings) -> None:
+    limits = {"request_timeout_s": 0.3, "max_new_tokens": FOREVER, "max_answer_tokens": FOREVER}
+    with TestClient(create_app(service_settings.model_copy(update=limits))) as client:
+        headers = {} if asked is None else {"x-request-timeout": asked}
+        response = client.post("/generate", json=drawn(1, FOREVER), headers=headers)
+        assert "SEQSERVE_REQUEST_TIMEOUT_S" in refusal(response, 504, "deadline")
+
+
+@pytest.mark.parametrize("path", ["/generate", "/generate_stream"])
+def test_a_deadline_in_the_queue_is_a_status_and_takes_no_row(path: str, busy: TestClient) -> None:
+    def started() -> float:
+        return sample(busy.get("/metrics").text, "seqserve_queue_seconds_count", model=ENDLESS)
+
+    with standing_still(busy.app):
+        before = started()
+        response = busy.post(path, json=drawn(1, FOREVER), headers={"x-request-timeout": "0.1"})
+        refusal(response, 504, "deadline")
+    assert generate(busy, max_new_tokens=1)
+    assert started() == before + 1
+
+
+# ----------------------------------------------------------------------------------------------------------- a way back
+
+
+def test_a_refused_request_is_told_in_whole_seconds_when_the_backlog_will_be_gone(busy: TestClient) -> None:
+    def told(words: int) -> int:
+        with taken(busy.app, 2, words):
+            header = busy.post("/generate", json={"inputs": PROMPT}).headers["retry-after"]
+            assert re.fullmatch("[1-9][0-9]*", header)
+            return int(header)
+
+    assert told(FOREVER) >= 1  # before anything is known of the pace, too
+    generate(busy, max_new_tokens=500)
+    # The least of several: a round in which this machine did something else makes the pace look slow for a while.
+    short, long = (min(told(words) for _ in range(5)) for words in (FOREVER // 100, FOREVER))
+    assert long > 5 * short
+
+
+@pytest.mark.parametrize("path", ["/generate", "/generate_stream"])
+def test_a_refused_request_is_told_in_whole_seconds_also_where_almost_nothing_is_left_to_do(path: str, busy: TestClient) -> None:
+    with standing_still(busy.app), taken(busy.app, 1, 1):
+        response = busy.post(path, json={"inputs": PROMPT})
+        refusal(response, 429, "overloaded")
+        assert re.fullmatch("[1-9][0-9]*", response.headers["retry-after"])
 
 
 # ----------------------------------------------------------------------------------------------- clients that come together

@@ -1,17 +1,14 @@
 """GET /livez, /readyz, /health: live is not ready, and not ready says why."""
 
 from pathlib import Path
-from typing import cast
 
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from service.http.app import create_app
-from service.registry import Registry
 from service.settings import Settings
 from tests.service.damage import copy_version
-from tests.service.http.ask import PROMPT, classify, generate, refusal
+from tests.service.http.ask import PROMPT, classify, generate, refusal, registry_of
 
 READY = ["/readyz", "/health"]
 
@@ -49,8 +46,7 @@ def test_a_loop_that_died_turns_readiness_off_and_only_its_own_model(
     def dies() -> None:
         raise MemoryError("nothing left")
 
-    registry: Registry = cast(FastAPI, client.app).state.registry
-    monkeypatch.setattr(registry.models[model].worker, "_round", dies)
+    monkeypatch.setattr(registry_of(client.app).models[model].worker, "_round", dies)
     route, other = ("/generate", classify) if model == "lstm1-generate" else ("/classify", generate)
     assert client.get("/readyz").status_code == 200
     # The request that it dies on is answered, and so is every later one.

@@ -67,8 +67,8 @@ REFUSED = [
     *_options(
         GENERATE,
         max_new_tokens=[
-            (0, AT_LEAST_1),
-            (-1, AT_LEAST_1),
+            (-1, "Input should be greater than or equal to 0"),
+            (0, "0 writes nothing; set details"),
             (513, "the largest is 512"),
             (10**30, "the largest is 512"),
             ("5", INTEGER),
@@ -89,6 +89,7 @@ REFUSED = [
         stop=[("x", "Input should be a valid array"), (["x"] * 9, "List should have at most 8 items"), (None, "")],
         return_full_text=[(1, BOOLEAN), ("yes", BOOLEAN), (None, BOOLEAN)],
         truncate=[(0, AT_LEAST_1), (-1, AT_LEAST_1), (True, INTEGER), ("5", INTEGER)],
+        n=[(0, AT_LEAST_1), (-1, AT_LEAST_1), ("2", INTEGER), (True, INTEGER), (2.0, INTEGER), (2, "without sampling")],
         best_of=[(0, AT_LEAST_1), ("2", INTEGER), (True, INTEGER), (2, "without sampling")],
         top_n_tokens=[
             (0, AT_LEAST_1),
@@ -97,7 +98,8 @@ REFUSED = [
             (5, "is told in details"),
         ],
         details=[(1, BOOLEAN), ("true", BOOLEAN), (None, BOOLEAN)],
-        return_state=[(True, "is not available in this version"), (1, BOOLEAN)],
+        decoder_input_details=[(1, BOOLEAN), ("yes", BOOLEAN), (None, BOOLEAN), (True, "is told in details; set details")],
+        return_state=[(1, BOOLEAN), ("true", BOOLEAN), (None, BOOLEAN)],
     ),
     (GENERATE, {"inputs": "오늘", "parameters": {"stop": ["a", ""]}}, "parameters.stop.1: String should have at least 1 character"),
     (GENERATE, {"inputs": "오늘", "parameters": {"stop": ["a" * 201]}}, "parameters.stop.0: String should have at most 200"),
@@ -106,12 +108,36 @@ REFUSED = [
         _together(f"parameters.{name}: has no effect with do_sample false", do_sample=False, **{name: value})
         for name, value in {"temperature": 1.0, "top_k": 5, "top_p": 0.5, "typical_p": 0.5}.items()
     ],
-    _together("parameters.best_of: with a fixed seed", best_of=2, seed=1, do_sample=True),
+    _together("parameters.best_of: cannot be less than n", n=3, best_of=2, do_sample=True),
+    _together("parameters.best_of: cannot be less than n", n=2, best_of=1, do_sample=True),
+    _together("parameters.n: without sampling", n=2, do_sample=False),
+    _together("parameters.n: the largest is 8", n=9, do_sample=True),
+    _together("parameters.max_new_tokens: 0 writes nothing", max_new_tokens=0, details=False),
+    *[
+        _together(f"parameters.{name}: has no effect where max_new_tokens is 0", max_new_tokens=0, details=True, **{name: value})
+        for name, value in {
+            "do_sample": True,
+            "stop": ["x"],
+            "top_n_tokens": 2,
+            "repetition_penalty": 1.5,
+            "frequency_penalty": 1.0,
+        }.items()
+    ],
+    *[
+        _together("parameters.do_sample: has no effect where max_new_tokens is 0", max_new_tokens=0, details=True, **{name: value})
+        for name, value in {"temperature": 1.0, "top_k": 5, "top_p": 0.5, "typical_p": 0.5}.items()
+    ],
+    _together("parameters.seed: has no effect on a greedy answer", max_new_tokens=0, details=True, seed=1),
+    _together("parameters.n: without sampling", max_new_tokens=0, details=True, n=2),
     _together("parameters.best_of: without sampling", best_of=2, do_sample=False),
     _together("parameters.best_of: the largest is 8", best_of=9, do_sample=True),
-    (GENERATE, {"inputs": "오늘", "stream": True}, "stream: is not available in this version"),
     (GENERATE, {"inputs": "오늘", "stream": 1}, f"stream: {BOOLEAN}"),
-    (GENERATE, {"inputs": "오늘", "state": "abc"}, "state: is not available in this version"),
+    (GENERATE, {"inputs": "오늘", "stream": None}, f"stream: {BOOLEAN}"),
+    (GENERATE, {"inputs": ["오늘"], "stream": True}, "stream: takes one text, not a list"),
+    (GENERATE, {"inputs": ["오늘"], "state": "abc"}, "state: goes with one text, not with a list"),
+    (GENERATE, {"state": "abc"}, "inputs: Field required"),
+    (GENERATE, {"inputs": None, "state": "abc"}, "inputs: must be a text or a list of texts"),
+    (GENERATE, {"inputs": "", "state": None}, "inputs: is empty"),
     (GENERATE, {"inputs": "오늘", "state": 5}, "state: Input should be a valid string"),
     (GENERATE, {"inputs": "오늘", "model": "bilstm1-classify"}, "model: bilstm1-classify is for /classify, not for /generate"),
     *_options(
@@ -173,6 +199,18 @@ AT_THE_BOUND: list[dict[str, Any]] = [
     {"best_of": 1},
     {"best_of": 8, "do_sample": True},
     {"best_of": 1, "seed": 1, "do_sample": True},
+    {"best_of": 1},
+    {"n": 1},
+    {"n": 1, "best_of": 1},
+    {"n": 8, "do_sample": True},
+    {"n": 8, "best_of": 8, "seed": 2**64 - 1, "do_sample": True},
+    {"max_new_tokens": 0, "details": True},
+    {"max_new_tokens": 0, "details": True, "decoder_input_details": True, "return_state": True},
+    {"max_new_tokens": 0, "return_state": True},
+    {"max_new_tokens": 0, "return_state": True, "do_sample": False, "stop": []},
+    {"details": True, "decoder_input_details": True},
+    {"decoder_input_details": False},
+    {"return_state": True},
     {"top_n_tokens": 20, "details": True},
     {"return_state": False},
     {"do_sample": None, "temperature": None, "top_k": None, "top_p": None, "typical_p": None, "seed": None},
@@ -185,9 +223,10 @@ def test_what_stands_at_a_bound_is_answered(options: dict[str, Any], service: Te
     assert generate(service, **options)
 
 
-def test_what_is_not_available_may_be_declined_in_so_many_words(service: TestClient) -> None:
-    body = {"inputs": "오늘", "stream": False, "state": None, "model": None, "parameters": {"return_state": False}}
-    assert service.post(GENERATE, json=body).status_code == 200
+def test_what_nobody_needs_may_be_declined_in_so_many_words(service: TestClient) -> None:
+    options = {"return_state": False, "decoder_input_details": False, "n": None, "best_of": None}
+    body = {"inputs": "오늘", "stream": False, "state": None, "model": None, "parameters": options}
+    assert service.post(GENERATE, json=body).json() == generate(service, "오늘")
 
 
 @pytest.mark.parametrize("option", [{"temperature": 1.0}, {"top_k": 5}, {"top_p": 0.5}, {"typical_p": 0.5}])
@@ -231,6 +270,13 @@ def test_a_field_with_a_strange_name_is_refused_in_one_line_that_can_be_read(nam
 def test_a_model_that_is_not_there_is_not_found_whatever_its_name(path: str, name: str, service: TestClient) -> None:
     sentence = refusal(service.post(path, json={"inputs": PROMPT, "model": name}), 404, "not_found")
     assert sentence.startswith("model: there is no ")
+
+
+@pytest.mark.parametrize("name", ["n", "best_of"])
+def test_several_answers_count_towards_what_a_request_may_ask_for(name: str, service: TestClient) -> None:
+    parameters = {"max_new_tokens": 512, "do_sample": True, name: 8}
+    sentence = refusal(service.post("/generate", json={"inputs": [PROMPT] * 17, "parameters": parameters}), 413, "too_large")
+    assert sentence.startswith("inputs: 17 texts with these parameters ask for up to 69632 tokens")
 
 
 def test_a_request_for_more_than_the_service_writes_is_too_large(service: TestClient) -> None:

@@ -1,20 +1,23 @@
 """service.inference.classifier: what is waiting runs together, and nobody's answer depends on it."""
 
+import gc
 import threading
-from collections import deque
-from collections.abc import Iterator
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.artifact import Artifact, load
-from service.errors import InternalError, Overloaded
-from service.inference.classifier import Classifier, Text, rank, take_batch
-from service.inference.runtime import Runtime
+from service.errors import InternalError, Overloaded, Unavailable
+from service.inference.classifier import CALL_WORDS, LOOK_AHEAD, STEP_SHARE, Classifier, Text, plan, rank
+from service.inference.runtime import Runtime, pad
 from service.inference.ticket import Ticket
 from service.metrics import Metrics
 from service.settings import Settings
@@ -29,17 +32,21 @@ def artifact(request: Any, small_models: Path) -> Artifact:
 
 
 class Gated(Runtime):
-    """The real runtime, which waits until it is let go, and can be told to break."""
+    """The real runtime, which waits until it is let go, tells of every batch, and can be told to break."""
 
     def __init__(self, artifact: Artifact) -> None:
-        self.gate = threading.Event()
+        self.gate, self.entered = threading.Event(), threading.Event()
         self.gate.set()
-        self.breaks, self.spoilt_word = False, -1
+        self.breaks_at, self.spoilt_word = -1, -1
+        self.batches: list[list[int]] = []
         super().__init__(artifact)
+        self.batches.clear()
 
     def classify(self, ids: Any, lengths: Any) -> Any:
+        self.batches.append(lengths.tolist())
+        self.entered.set()
         assert self.gate.wait(20)
-        if self.breaks:
+        if self.breaks_at in ids[:, 0]:
             raise RuntimeError("broken")
         logits = super().classify(ids, lengths)
         logits[ids[:, 0] == self.spoilt_word] = np.nan
@@ -52,16 +59,47 @@ def runtime(artifact: Artifact) -> Gated:
 
 
 @pytest.fixture
-def classifier(artifact: Artifact, runtime: Gated) -> Iterator[Classifier]:
-    classifier = Classifier(runtime, artifact.tokenizer.padding_id, Settings(max_waiting=64), Metrics())
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def classifier(artifact: Artifact, runtime: Gated, metrics: Metrics) -> Iterator[Classifier]:
+    classifier = Classifier(runtime, artifact.tokenizer.padding_id, Settings(max_waiting=64, max_batch_words=200), metrics)
     yield classifier
     runtime.gate.set()
     classifier.close(20)
 
 
-def test_texts_at_once_get_what_they_get_alone(classifier: Classifier, runtime: Gated) -> None:
-    expected = [classifier.submit([text]).future.result(20)[0] for text in TEXTS]
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def hold(classifier: Classifier, runtime: Gated) -> Ticket[Any]:
+    """Something that keeps the loop busy until the gate opens: what comes now waits together."""
     runtime.gate.clear()
+    runtime.entered.clear()
+    ticket = classifier.submit([[3]])
+    assert runtime.entered.wait(20)
+    return ticket
+
+
+def count(metrics: Metrics, classifier: Classifier, name: str, **labels: str) -> float:
+    return metrics.registry.get_sample_value(name, {"model": classifier.name, **labels}) or 0.0
+
+
+def reasons(metrics: Metrics, classifier: Classifier) -> dict[str, float]:
+    counts = {why: count(metrics, classifier, "seqserve_batches_total", reason=why) for why in ("drained", "padding", "budget")}
+    return {why: number for why, number in counts.items() if number}
+
+
+def test_texts_at_once_get_what_they_get_alone_to_the_bit(classifier: Classifier, runtime: Gated) -> None:
+    padding = runtime.manifest.special_ids.padding
+    expected = [runtime.classify(*pad([text], padding))[0] for text in TEXTS]
+    hold(classifier, runtime)
     tickets = [classifier.submit([text]) for text in TEXTS]
     batch = classifier.submit(TEXTS)
     runtime.gate.set()
@@ -70,25 +108,117 @@ def test_texts_at_once_get_what_they_get_alone(classifier: Classifier, runtime: 
     assert all(np.array_equal(one, wanted) for one, wanted in zip(batch.future.result(20), expected, strict=True))
 
 
-def test_a_client_that_leaves_does_not_disturb_its_batch(classifier: Classifier, runtime: Gated) -> None:
-    runtime.gate.clear()
-    tickets = [classifier.submit([text]) for text in TEXTS]
-    tickets[2].future.cancel()
+def test_texts_of_like_lengths_that_wait_together_run_together(classifier: Classifier, runtime: Gated) -> None:
+    held = hold(classifier, runtime)
+    tickets = [classifier.submit([[3 + index] * length]) for index, length in enumerate([5, 5, 6, 5, 6, 6])]
     runtime.gate.set()
-    assert all(ticket.future.result(20) for index, ticket in enumerate(tickets) if index != 2)
+    assert all(ticket.future.result(20) for ticket in (held, *tickets))
+    assert runtime.batches == [[1], [5, 5, 5, 6, 6, 6]]
 
 
-def test_a_batch_that_raises_ends_its_own_requests_and_the_loop_goes_on(classifier: Classifier, runtime: Gated) -> None:
-    runtime.breaks = True
-    with pytest.raises(InternalError):
-        classifier.submit(TEXTS).future.result(20)
-    runtime.breaks = False
+def test_a_lone_text_runs_at_once(classifier: Classifier, runtime: Gated, metrics: Metrics) -> None:
+    assert classifier.submit([[3, 4]]).future.result(20)
+    assert runtime.batches == [[2]]
+    assert reasons(metrics, classifier) == {"drained": 1}
+
+
+@pytest.mark.parametrize(
+    ("lengths", "batches", "expected"),
+    [
+        ([4, 4, 4], [[4, 4, 4]], {"drained": 1}),
+        ([4, 90], [[4], [90]], {"padding": 1, "drained": 1}),
+        ([90, 90, 90], [[90, 90], [90]], {"budget": 1, "drained": 1}),
+    ],
+    ids=["drained", "padding", "budget"],
+)
+def test_every_batch_is_counted_by_why_it_held_no_more(
+    classifier: Classifier,
+    runtime: Gated,
+    metrics: Metrics,
+    lengths: list[int],
+    batches: list[list[int]],
+    expected: dict[str, float],
+) -> None:
+    hold(classifier, runtime)
+    tickets = [classifier.submit([[3] * length]) for length in lengths]
+    before = reasons(metrics, classifier)
+    runtime.gate.set()
+    assert all(ticket.future.result(20) for ticket in tickets)
+    assert runtime.batches[1:] == batches
+    assert before == {"drained": 1}
+    assert reasons(metrics, classifier) == expected | {"drained": expected["drained"] + 1}
+
+
+def test_words_are_counted_with_padding_and_without(classifier: Classifier, runtime: Gated, metrics: Metrics) -> None:
+    assert classifier.submit([[3, 4, 5, 6], [7, 8]]).future.result(20)
+    assert count(metrics, classifier, "seqserve_real_words_total") == 6
+    assert count(metrics, classifier, "seqserve_padded_words_total") == 8
+    assert count(metrics, classifier, "seqserve_batch_rows_sum", phase="classify") == 2
+
+
+def test_a_client_that_leaves_while_its_text_runs_does_not_disturb_its_batch(classifier: Classifier, runtime: Gated) -> None:
+    runtime.gate.clear()
+    texts = [classifier.submit([text]) for text in ([3], [4], [5])]
+    assert runtime.entered.wait(20)
+    texts[0].leave()
+    runtime.gate.set()
+    assert all(ticket.future.result(20) for ticket in texts[1:])
+
+
+def test_a_client_that_leaves_the_queue_is_not_worked_for(classifier: Classifier, runtime: Gated, metrics: Metrics) -> None:
+    hold(classifier, runtime)
+    tickets = [classifier.submit([text, text]) for text in TEXTS[:3]]
+    tickets[1].leave()
+    runtime.gate.set()
+    assert all(len(tickets[index].future.result(20)) == 2 for index in (0, 2))
+    assert tickets[1].started_s is None
+    assert sorted(length for batch in runtime.batches[1:] for length in batch) == [3, 3, 7, 7]
+    assert count(metrics, classifier, "seqserve_inputs_total", outcome="cancelled") == 2
+
+
+def test_where_all_that_waited_have_left_nothing_waits_and_no_batch_runs(
+    classifier: Classifier, runtime: Gated, metrics: Metrics
+) -> None:
+    hold(classifier, runtime)
+    short, long = classifier.submit([[3]]), classifier.submit([[4] * 90])
+    runtime.entered.clear()
+    runtime.gate.set()
+    assert short.future.result(20)
+    assert long.future.result(20)
+    runtime.gate.clear()
+    runtime.entered.clear()
+    busy = classifier.submit([[3], [4] * 90])  # one of them waits for the batch of the other
+    assert runtime.entered.wait(20)
+    assert count(metrics, classifier, "seqserve_waiting") == 1
+    busy.leave()
+    runtime.gate.set()
+    until(lambda: classifier._idle and classifier._door.taken == 0)
+    until(lambda: count(metrics, classifier, "seqserve_rows_in_use") == count(metrics, classifier, "seqserve_waiting") == 0)
+    assert len(runtime.batches) == 4
+
+
+def test_a_batch_that_raises_ends_its_own_requests_and_the_loop_goes_on(
+    classifier: Classifier, runtime: Gated, metrics: Metrics
+) -> None:
+    held = hold(classifier, runtime)
+    runtime.breaks_at = 9
+    broken = classifier.submit([[9], [4] * 50])
+    beside = classifier.submit([[5]])  # in the batch that breaks
+    apart = classifier.submit([[6] * 50])
+    runtime.gate.set()
+    for ticket in (broken, beside):
+        with pytest.raises(InternalError):
+            ticket.future.result(20)
+    assert held.future.result(20)
+    assert apart.future.result(20)
+    assert runtime.batches[1:] == [[1, 1], [50]]  # the other text of the broken request is not worked on any more
     assert classifier.submit(TEXTS).future.result(20)
+    assert count(metrics, classifier, "seqserve_inputs_total", outcome="error") == 3
 
 
 def test_a_row_without_numbers_fails_alone(classifier: Classifier, runtime: Gated) -> None:
+    hold(classifier, runtime)
     runtime.spoilt_word = TEXTS[1][0]
-    runtime.gate.clear()
     tickets = [classifier.submit([text]) for text in TEXTS]
     runtime.gate.set()
     with pytest.raises(InternalError, match="no usable numbers"):
@@ -96,41 +226,197 @@ def test_a_row_without_numbers_fails_alone(classifier: Classifier, runtime: Gate
     assert all(ticket.future.result(20) for index, ticket in enumerate(tickets) if index != 1)
 
 
-def test_a_full_queue_refuses_at_the_door(classifier: Classifier, runtime: Gated) -> None:
+def test_a_full_queue_refuses_at_the_door_by_words(classifier: Classifier, runtime: Gated) -> None:
     runtime.gate.clear()
-    accepted = classifier.submit([[3]] * 64)
-    with pytest.raises(Overloaded):
+    accepted = classifier.submit([[3] * 5] * 64)
+    classifier._pace.seconds_per_unit = 0.1
+    with pytest.raises(Overloaded) as refused:
         classifier.submit([[3]])
+    assert refused.value.retry_after_s == 32  # 64 x 5 words at 0.1 s each
     runtime.gate.set()
     assert len(accepted.future.result(20)) == 64
 
 
-@given(lengths=st.lists(st.integers(1, 50), min_size=1, max_size=40), budget=st.integers(1, 200))
-def test_batches_keep_the_order_the_budget_and_every_text(lengths: list[int], budget: int) -> None:
+def test_after_the_last_answer_nothing_is_in_use_or_held(classifier: Classifier, runtime: Gated, metrics: Metrics) -> None:
+    hold(classifier, runtime)
+    tickets = [classifier.submit([text] * 3) for text in TEXTS]
+    watched = [weakref.ref(ticket) for ticket in tickets]
+    tickets[0].leave()
+    runtime.gate.set()
+    assert all(ticket.future.result(20) for ticket in tickets[1:])
+    del tickets
+    until(lambda: count(metrics, classifier, "seqserve_rows_in_use") == count(metrics, classifier, "seqserve_waiting") == 0)
+
+    def forgotten() -> bool:
+        gc.collect()
+        return not any(reference() for reference in watched)
+
+    until(forgotten)
+    assert (classifier._door.taken, classifier._door.work, classifier._tickets) == (0, 0, set())
+
+
+def test_closing_answers_what_was_accepted_and_refuses_the_rest(classifier: Classifier, runtime: Gated) -> None:
+    hold(classifier, runtime)
+    tickets = [classifier.submit([text]) for text in TEXTS]
+    runtime.gate.set()
+    classifier.close(20)
+    assert all(ticket.future.result(0) for ticket in tickets)
+    with pytest.raises(Unavailable):
+        classifier.submit([[3]])
+
+
+# Which texts run together
+
+LENGTHS = st.lists(st.integers(1, 120), min_size=1, max_size=40)
+
+
+def waiting_texts(lengths: list[int]) -> list[Text]:
     ticket: Ticket[Any] = Ticket(len(lengths))
-    waiting = deque(Text(ticket, part, [1] * length) for part, length in enumerate(lengths))
-    seen: list[int] = []
-    while waiting:
-        batch = take_batch(waiting, budget)
+    return [Text(ticket, part, [1] * length) for part, length in enumerate(lengths)]
+
+
+def all_batches(waiting: list[Text], budget: int) -> list[list[Text]]:
+    return [batch for batch, _ in plan(waiting, budget)]
+
+
+@given(lengths=LENGTHS, budget=st.integers(1, 600))
+def test_every_text_is_in_one_batch_and_who_waits_longest_comes_first(lengths: list[int], budget: int) -> None:
+    batches = all_batches(waiting_texts(lengths), budget)
+    assert all(batches)
+    assert sorted(text.part for batch in batches for text in batch) == list(range(len(lengths)))
+    oldest = [min(text.part for text in batch) for batch in batches]
+    assert oldest == sorted(oldest)
+    assert oldest[0] == 0
+
+
+@given(lengths=LENGTHS, budget=st.integers(1, 600))
+def test_a_batch_holds_no_more_padded_words_than_the_budget_but_for_one_text(lengths: list[int], budget: int) -> None:
+    for batch in all_batches(waiting_texts(lengths), budget):
         assert len(batch) == 1 or max(len(text.ids) for text in batch) * len(batch) <= budget
-        seen += [text.part for text in batch]
-    assert seen == list(range(len(lengths)))
 
 
-def test_texts_whose_client_has_left_are_thrown_away() -> None:
-    gone: Ticket[Any] = Ticket(1)
-    gone.future.cancel()
-    here: Ticket[Any] = Ticket(1)
-    waiting = deque([Text(gone, 0, [1] * 100), Text(here, 0, [1]), Text(gone, 0, [1])])
-    assert [text.ticket for text in take_batch(waiting, 10)] == [here]
-    assert not waiting
+@given(lengths=LENGTHS, budget=st.integers(1, 600))
+def test_no_text_makes_the_shorter_ones_pad_more_than_a_call_of_its_own_costs(lengths: list[int], budget: int) -> None:
+    for batch in all_batches(waiting_texts(lengths), budget):
+        sizes = [len(text.ids) for text in batch]
+        assert sizes == sorted(sizes)
+        for at in range(1, len(sizes)):
+            assert (sizes[at] - sizes[at - 1]) * at < CALL_WORDS + STEP_SHARE * sizes[at - 1]
+
+
+@given(lengths=LENGTHS, budget=st.integers(1, 600))
+def test_a_batch_ends_only_where_the_next_longer_text_would_cost_more_and_says_why(lengths: list[int], budget: int) -> None:
+    planned = plan(waiting_texts(lengths), budget)
+    by_length = sorted(planned, key=lambda one: (len(one[0][0].ids), len(one[0][-1].ids)))
+    for (batch, reason), (following, _) in pairwise(by_length):
+        longest, longer = len(batch[-1].ids), len(following[0].ids)
+        over = longer * (len(batch) + 1) > budget
+        assert over or (longer - longest) * len(batch) >= CALL_WORDS + STEP_SHARE * longest
+        assert reason == ("budget" if over else "padding")
+    assert by_length[-1][1] == "drained"
+
+
+@given(length=st.integers(1, 50), number=st.integers(1, 40), budget=st.integers(1, 600))
+def test_texts_of_one_length_are_parted_by_nothing_but_the_budget(length: int, number: int, budget: int) -> None:
+    planned = plan(waiting_texts([length] * number), budget)
+    most = max(1, budget // length)
+    assert [len(batch) for batch, _ in planned] == [most] * (number // most) + [number % most] * (number % most > 0)
+    assert [reason for _, reason in planned] == ["budget"] * (len(planned) - 1) + ["drained"]
+
+
+def test_nothing_is_planned_where_nothing_waits() -> None:
+    assert plan([], 100) == []
+
+
+def test_what_comes_later_never_overtakes_what_was_planned(classifier: Classifier, runtime: Gated) -> None:
+    hold(classifier, runtime)
+    first = classifier.submit([[3] * 2, [3] * 60])
+    runtime.entered.clear()
+    runtime.gate.set()
+    assert first.future.result(20)
+    order: list[int] = []
+    hold(classifier, runtime)
+    long = classifier.submit([[3] * 2, [3] * 60])
+    late: list[Ticket[Any]] = []
+
+    def come(_: object) -> None:
+        late.append(classifier.submit([[3] * 2]))
+        late[0].future.add_done_callback(lambda _: order.append(2))
+
+    long.future.add_done_callback(lambda _: order.append(1))
+    short = classifier.submit([[3] * 2])
+    short.future.add_done_callback(come)  # while the long text is planned and has not run
+    runtime.gate.set()
+    assert long.future.result(20)
+    assert late[0].future.result(20)
+    assert order == [1, 2]
+
+
+def test_no_more_texts_than_it_looks_ahead_are_planned_at_once_and_all_are_answered(artifact: Artifact, runtime: Gated) -> None:
+    classifier = Classifier(runtime, artifact.tokenizer.padding_id, Settings(max_waiting=10_000), Metrics())
+    held = hold(classifier, runtime)
+    tickets = [classifier.submit([[3 + index % 5]]) for index in range(2 * LOOK_AHEAD + 3)]
+    runtime.gate.set()
+    assert all(ticket.future.result(20) for ticket in (held, *tickets))
+    assert [len(batch) for batch in runtime.batches] == [1, LOOK_AHEAD, LOOK_AHEAD, 3]
+    classifier.close(20)
+
+
+@settings(deadline=None, max_examples=20)
+@given(texts=st.lists(st.lists(st.integers(1, 20), min_size=1, max_size=40), min_size=1, max_size=20))
+def test_however_texts_are_grouped_their_logits_have_the_bits_that_they_have_alone(
+    small_models: Path, texts: list[list[int]]
+) -> None:
+    runtime = opened(small_models)
+    padding = runtime.manifest.special_ids.padding
+    ticket: Ticket[Any] = Ticket(len(texts))
+    for batch in all_batches([Text(ticket, part, ids) for part, ids in enumerate(texts)], 300):
+        together = runtime.classify(*pad([text.ids for text in batch], padding))
+        for text, row in zip(batch, together, strict=True):
+            assert np.array_equal(row, runtime.classify(*pad([text.ids], padding))[0])
+
+
+OPENED: dict[Path, Runtime] = {}
+
+
+def opened(models: Path) -> Runtime:
+    """The bidirectional model, opened once for all examples."""
+    if models not in OPENED:
+        OPENED[models] = Runtime(load(models / "bilstm1-classify" / "1"))
+    return OPENED[models]
+
+
+# Logits become labels
+
+
+LABELS = ["a", "b", "c"]
 
 
 def test_labels_are_ranked_by_shares_by_themselves_or_as_they_are() -> None:
     logits = np.array([0.0, 2.0, -1.0], np.float32)
-    labels = ["a", "b", "c"]
-    shares = rank(logits, labels, "softmax", None)
+    shares = rank(logits, LABELS, "softmax", None)
     assert [label for label, _ in shares] == ["b", "a", "c"]
-    assert sum(score for _, score in shares) == pytest.approx(1)
-    assert rank(logits, labels, "none", 1) == [("b", 2.0)]
-    assert rank(logits, labels, "sigmoid", 2)[1] == ("a", 0.5)
+    assert [score for _, score in shares] == pytest.approx(sorted(np.exp(logits) / np.exp(logits).sum(), reverse=True))
+    assert rank(logits, LABELS, "none", 1) == [("b", 2.0)]
+    assert rank(logits, LABELS, "sigmoid", 2)[1] == ("a", 0.5)
+
+
+@given(
+    values=st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=3, max_size=3),
+    function=st.sampled_from(["softmax", "sigmoid", "none"]),
+    top_k=st.none() | st.integers(1, 5),
+)
+def test_the_best_labels_come_first_whatever_the_logits(values: list[float], function: Any, top_k: int | None) -> None:
+    answer = rank(np.array(values, np.float32), LABELS, function, top_k)
+    scores = [label.score for label in answer]
+    assert len(answer) == min(3, top_k or 3)
+    assert scores == sorted(scores, reverse=True)
+    assert answer == rank(np.array(values, np.float32), LABELS, function, None)[: len(answer)]
+    if function != "none":
+        assert all(0 <= score <= 1 for score in scores)
+    if function == "softmax" and len(answer) == 3:
+        assert sum(scores) == pytest.approx(1)
+
+
+def test_of_equal_scores_the_first_label_is_the_first() -> None:
+    assert [label for label, _ in rank(np.zeros(3, np.float32), LABELS, "softmax", None)] == LABELS

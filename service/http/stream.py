@@ -1,0 +1,127 @@
+"""A generation as server-sent events, a word each, while it is written. Knows no model and no options.
+
+The engine never waits for a reader: what a slow one has not taken stays with its sequence, which is bounded by max_new_tokens, and
+its row is free as soon as the last word is written. What is sent waits for the reader, until the request's deadline.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from fastapi import Request, Response
+from pydantic_core import to_json
+from starlette.types import Receive, Scope, Send
+
+from service.errors import InternalError, RequestError
+from service.http.exchange import Attended, ClientLeft, notifier
+from service.inference.sequence import Generated, Sequence, Token
+from service.inference.ticket import Ticket
+
+WriteEvent = Callable[[int, Token, list[Token], Generated | None], bytes]
+
+ABORT = "seqserve.abort"  # in the scope: a function that ends the connection, whatever was not sent
+_KEEP_ALIVE = b": keep-alive\n\n"
+
+
+class EventStream(Response):
+    """The response; it begins with the first word, so that whatever ends the request before still has a status of its own."""
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self,
+        request: Request,
+        ticket: Ticket[Generated],
+        sequence: Sequence,
+        write: WriteEvent,
+        ends_s: float,
+        keep_alive_s: float,
+        headers_then: Callable[[], dict[str, str]],
+    ) -> None:
+        """headers_then: asked when the stream begins."""
+        super().__init__()
+        self._request, self._ticket, self._sequence, self._write = request, ticket, sequence, write
+        self._ends_s, self._keep_alive_s, self._headers_then = ends_s, keep_alive_s, headers_then
+        self._sent = 0
+        self._begun = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        wake = asyncio.Event()
+        self._ticket.progress = tell = notifier(wake)
+        self._ticket.when_ended(tell)
+        with Attended(self._request, self._ticket, self._ends_s, 0.0):
+            try:
+                # Twice the time: what is written before the deadline may be sent after it, but not for ever.
+                async with asyncio.timeout(2 * max(0.0, self._ends_s - time.monotonic())):
+                    await self._send_all(send, wake)
+            except (TimeoutError, ClientLeft):
+                if not self._begun:
+                    raise ClientLeft from None
+                await _cut_off(scope, receive)
+
+    async def _send_all(self, send: Send, wake: asyncio.Event) -> None:
+        while True:
+            wake.clear()
+            ended = self._ticket.ended  # asked before the words are looked at: then they are all there
+            if ended and self._ticket.future.cancelled():
+                raise ClientLeft
+            content = self._news(ended)
+            if content or ended:
+                await self._send(send, content, more=not ended)
+            if ended:
+                return
+            if not await _set_within(wake, self._keep_alive_s):
+                await self._send(send, _KEEP_ALIVE, more=True)
+
+    def _news(self, ended: bool) -> bytes:
+        """Events of the words that were not sent; the last one waits for the end, of which it tells."""
+        error = self._ticket.future.exception() if ended else None
+        if error is not None and not self._begun:
+            raise error
+        sequence, events = self._sequence, []
+        published = sequence.published
+        whole = error is None and sequence.finish_reason is not None
+        ready = published - 1 if whole and not ended else published
+        for index in range(self._sent, ready):
+            last = self._ticket.future.result()[0] if whole and index == published - 1 else None
+            top = sequence.top_tokens(index) if sequence.options.top_n_tokens else []
+            events.append(self._write(index, sequence.token(index), top, last))
+        self._sent = max(self._sent, ready)
+        if error is not None:
+            events.append(_error_event(error))
+        return b"".join(events)
+
+    async def _send(self, send: Send, content: bytes, more: bool) -> None:
+        if not self._begun:
+            self._begun = True
+            headers = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache", "x-accel-buffering": "no"}
+            pairs = [(name.encode(), value.encode()) for name, value in (headers | self._headers_then()).items()]
+            await send({"type": "http.response.start", "status": 200, "headers": pairs})
+        await send({"type": "http.response.body", "body": content, "more_body": more})
+
+
+def _error_event(error: BaseException) -> bytes:
+    """What a stream that was begun has in place of a status."""
+    told = error if isinstance(error, RequestError) else InternalError("the model failed on this request")
+    return b"data:" + to_json({"error": str(told), "error_type": told.error_type}) + b"\n\n"
+
+
+async def _cut_off(scope: Scope, receive: Receive) -> None:
+    """Nobody reads what was begun, so it is never sent to its end."""
+    if ABORT in scope:
+        scope[ABORT]()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Whether the event was set in time."""
+    if event.is_set():
+        return True
+    timer = asyncio.get_running_loop().call_later(seconds, event.set)
+    try:
+        started_s = time.monotonic()
+        await event.wait()
+        return time.monotonic() - started_s < seconds
+    finally:
+        timer.cancel()
