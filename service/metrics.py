@@ -89,3 +89,17 @@ class Phase:
         self._rows.observe(rows)
         self._padded_words.inc(padded_words)
         self._real_words.inc(real_words)
+
+
+class Lookups:
+    """The collectors of one model's prefix cache."""
+
+    def __init__(self, metrics: Metrics, model: str) -> None:
+        self._hits, self._misses = (metrics.prefix_lookups.labels(model, result) for result in ("hit", "miss"))
+        self._words = metrics.prefix_words.labels(model)
+        self.size = metrics.prefix_bytes.labels(model)
+
+    def observe(self, words: int) -> None:
+        """A prompt was looked up, and so many of its words were known."""
+        (self._hits if words else self._misses).inc()
+        self._words.inc(words)

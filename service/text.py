@@ -67,11 +67,11 @@ class Tokenizer:
         self.padding_id: int = padding_id
         self.unknown_id: int = unknown_id
         self.end_id: int | None = backend.token_to_id(END)
-        words = [backend.id_to_token(word_id) for word_id in range(backend.get_vocab_size())]
-        if None in words:
+        words = sorted((word_id, word) for word, word_id in backend.get_vocab(with_added_tokens=False).items())
+        if [word_id for word_id, _ in words] != list(range(len(words))):
             raise ValueError("its tokenizer's ids have gaps")
         self.special_ids = frozenset(i for i in (padding_id, unknown_id, self.end_id) if i is not None)
-        self._pieces = [str(word).replace(SPACE, " ") for word in words]
+        self._pieces = [word.replace(SPACE, " ") for _, word in words]
 
     @classmethod
     def from_json(cls, text: str) -> "Tokenizer":

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from service.http.schemas import GenerateRequest
+from service.http.requests import GenerateRequest
 from service.inference.bookmark import Seal
 from service.inference.sequence import Generated, Token
 from service.registry import Model

@@ -4,7 +4,8 @@ from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
 from service.http import docs, exchange
-from service.http.schemas import ClassifyRequest, LabelScore
+from service.http.requests import ClassifyRequest
+from service.http.schemas import LabelScore
 from service.inference.classifier import Logits, rank
 from service.registry import Registry
 from service.settings import Settings

@@ -10,7 +10,8 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from service.http.schemas import ClassifyRequest, ErrorAnswer, GenerateRequest, StreamEvent
+from service.http.requests import ClassifyRequest, GenerateRequest
+from service.http.schemas import ErrorAnswer, StreamEvent
 
 _ASSETS = "/docs/assets"
 _REFERENCE = "#/components/schemas/{model}"

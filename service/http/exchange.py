@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from service.errors import DeadlineExceeded, InvalidRequest, TooLarge
-from service.http.schemas import Inputs, describe
+from service.http.requests import Inputs, describe
 from service.inference.ticket import Ticket
 from service.registry import Model
 from service.settings import Settings

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Request, Response
 from service.errors import InvalidRequest, TooLarge
 from service.http import docs, exchange
 from service.http.answers import Author
-from service.http.schemas import GenerateAnswer, GenerateParameters, GenerateRequest, StreamEvent
+from service.http.requests import GenerateParameters, GenerateRequest
+from service.http.schemas import GenerateAnswer, StreamEvent
 from service.http.stream import EventStream
 from service.inference.bookmark import Bookmark, Seal
 from service.inference.generator import Generator, Prompt

@@ -1,5 +1,6 @@
 """How the application is served: uvicorn with uvloop and httptools, and what it must not do for us."""
 
+from contextlib import suppress
 from typing import Any, cast
 
 import uvicorn
@@ -17,6 +18,12 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         cast(dict[str, Any], self.scope)[ABORT] = self.transport.abort
+
+
+def serve(app: ASGIApp, host: str, port: int) -> None:
+    """Until a signal ends it."""
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(server_config(app, host, port)).run()
 
 
 def server_config(app: ASGIApp, host: str, port: int) -> uvicorn.Config:

@@ -49,7 +49,7 @@ class Classifier(Worker[Text, Logits]):
     """Accepts texts at any time; answers each with its logits (C,). Its unit of work is a word."""
 
     def __init__(self, runtime: Runtime, padding_id: int, settings: Settings, metrics: Metrics) -> None:
-        super().__init__(runtime.manifest.name, settings.max_waiting, metrics)
+        super().__init__(runtime.manifest.name, settings.max_waiting, metrics, settings.request_timeout_s)
         self._runtime, self._padding_id, self._max_words = runtime, padding_id, settings.max_batch_words
         self._waiting: list[Text] = []
         self._planned: deque[tuple[list[Text], Reason]] = deque()

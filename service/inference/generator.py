@@ -21,7 +21,7 @@ from service.inference.scheduler import Chunk, Scheduler
 from service.inference.sequence import Generated, GenerationOptions, Sequence
 from service.inference.ticket import Ticket
 from service.inference.worker import Worker
-from service.metrics import Metrics, Phase
+from service.metrics import Lookups, Metrics, Phase
 from service.settings import Settings
 from service.text import Tokenizer
 
@@ -44,11 +44,11 @@ class Generator(Worker[Sequence, Generated]):
     """Accepts prompts at any time and continues them in one running batch. Its unit of work is a word fed to the model."""
 
     def __init__(self, runtime: Runtime, tokenizer: Tokenizer, settings: Settings, metrics: Metrics) -> None:
-        super().__init__(runtime.manifest.name, settings.max_waiting, metrics)
+        super().__init__(runtime.manifest.name, settings.max_waiting, metrics, settings.request_timeout_s)
         self._runtime, self._tokenizer = runtime, tokenizer
         self._scheduler: Scheduler[Sequence] = Scheduler(settings.max_rows, settings.max_prefill_words)
         self._batch: Batch[Sequence] = Batch(runtime)
-        self._prefixes = PrefixCache(settings.prefix_cache_bytes)
+        self._prefixes, self._lookups = PrefixCache(settings.prefix_cache_bytes), Lookups(metrics, self.name)
         # Padding and unknown stand for no word: they are never written.
         self._barred = [tokenizer.padding_id, tokenizer.unknown_id]
         self._prefill, self._decode = Phase(metrics, self.name, "prefill"), Phase(metrics, self.name, "decode")
@@ -240,16 +240,15 @@ class Generator(Worker[Sequence, Generated]):
 
     def _look_up(self, sequence: Sequence) -> None:
         count, state = self._prefixes.find(sequence.prompt[:-1])
-        self._metrics.prefix_lookups.labels(self.name, "hit" if count else "miss").inc()
+        self._lookups.observe(count)
         if count:
             sequence.consumed, sequence.state = count, state
-            self._metrics.prefix_words.labels(self.name).inc(count)
 
     def _remember(self, sequence: Sequence, ids: list[int], state: State | None) -> None:
         """Keeps the state after ids for whoever begins so; state: None where it is in the batch."""
         if sequence.start is None and self._prefixes.on:
             self._prefixes.put(ids, self._batch.row(sequence) if state is None else state)
-            self._metrics.prefix_bytes.labels(self.name).set(self._prefixes.bytes)
+            self._lookups.size.set(self._prefixes.bytes)
 
 
 def _ended(sequence: Sequence) -> bool:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from service.inference.runtime import State
 
-_ENTRY_BYTES = 500  # of an entry beside its words and numbers: measured
+_ENTRY_BYTES = 650  # of an entry beside its words and numbers: measured
 
 
 class _Entry(NamedTuple):

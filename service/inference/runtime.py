@@ -191,6 +191,8 @@ def _open_session(where: str, graph: bytes, provider: Provider, threads: int) ->
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    # What it would remember of every shape it has met gains nothing where there is always a new one, and is never forgotten.
+    options.enable_mem_pattern = False
     # A thread that spins while it waits burns a whole core of an idle service.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # A graph that keeps weights in other files does not find them, wherever the service was started.

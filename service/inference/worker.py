@@ -4,6 +4,7 @@ Owns that every accepted request ends exactly once, also when the thread dies or
 """
 
 import logging
+import math
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -26,8 +27,10 @@ R = TypeVar("R")  # what answers a part
 class Worker(ABC, Generic[P, R]):
     """Subclasses say how parts are taken over (_add), worked on (_round), and when nothing is left (_idle)."""
 
-    def __init__(self, name: str, places: int, metrics: Metrics) -> None:
+    def __init__(self, name: str, places: int, metrics: Metrics, longest_s: float = math.inf) -> None:
+        """longest_s: nothing that was accepted takes longer, so no one need wait longer for a place."""
         self.name = name
+        self._longest_s = longest_s
         self._metrics = metrics
         self._queue_seconds = metrics.queue_seconds.labels(name)
         self._endings = {outcome: metrics.endings.labels(name, outcome) for outcome in OUTCOMES}
@@ -62,7 +65,7 @@ class Worker(ABC, Generic[P, R]):
             if not self.alive:
                 raise Unavailable(f"the model {self.name} is not running")
             try:
-                self._door.enter(ticket, self._pace.seconds)
+                self._door.enter(ticket, lambda work: min(self._pace.seconds(work), self._longest_s))
             except Overloaded:
                 self._metrics.refused.labels(self.name).inc(ticket.parts)
                 raise

@@ -63,8 +63,8 @@ def server(module: str, **settings: object) -> Iterator[Server]:
         popen.wait(30)
 
 
-def service(models: Path, subject: Subject) -> AbstractContextManager[Server]:
-    return server("service", models=models, generate_model=subject.generate, classify_model=subject.classify)
+def service(models: Path, subject: Subject, **settings: object) -> AbstractContextManager[Server]:
+    return server("service", models=models, generate_model=subject.generate, classify_model=subject.classify, **settings)
 
 
 def start(

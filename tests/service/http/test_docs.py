@@ -10,16 +10,8 @@ from fastapi.testclient import TestClient
 from httpx2 import Response
 from pydantic import BaseModel
 
-from service.http.schemas import (
-    ClassifyRequest,
-    Details,
-    ErrorAnswer,
-    GenerateAnswer,
-    GenerateParameters,
-    GenerateRequest,
-    StreamDetails,
-    StreamEvent,
-)
+from service.http.requests import ClassifyRequest, GenerateParameters, GenerateRequest
+from service.http.schemas import Details, ErrorAnswer, GenerateAnswer, StreamDetails, StreamEvent
 from tests.service.http.test_app import ROUTES
 
 DOCUMENTED = {path: method.lower() for path, method in ROUTES.items() if path not in ("/docs", "/openapi.json")}

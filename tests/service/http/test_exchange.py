@@ -180,7 +180,11 @@ def test_a_chunked_body_is_read_like_any_other(server: Process) -> None:
 def busy(service_settings: Settings) -> Iterator[TestClient]:
     """A service with places for two inputs; a test may take them."""
     with TestClient(
-        create_app(service_settings.model_copy(update={"max_waiting": 2, "max_new_tokens": FOREVER, "max_answer_tokens": FOREVER}))
+        create_app(
+            service_settings.model_copy(
+                update={"max_waiting": 2, "max_new_tokens": FOREVER, "max_answer_tokens": FOREVER, "request_timeout_s": 86_400}
+            )
+        )
     ) as client:
         yield client
 

@@ -952,7 +952,7 @@ def test_a_full_queue_refuses_at_the_door_and_counts_it(lstm: Artifact) -> None:
 def test_who_is_refused_is_told_to_come_again_when_the_backlog_is_done(lstm: Artifact) -> None:
     """Its measure are words: those of every prompt once, and those that may be written in every way."""
     runtime = Fragile(lstm)
-    with serving(lstm, runtime, max_waiting=6) as generator:
+    with serving(lstm, runtime, max_waiting=6, request_timeout_s=400) as generator:
         ask(generator, [3], GenerationOptions(1))
         until(lambda: generator._door.taken == 0 and generator._pace.seconds(1) > 0)
         runtime.gate = threading.Event()
@@ -969,6 +969,8 @@ def test_who_is_refused_is_told_to_come_again_when_the_backlog_is_done(lstm: Art
             work += len(ids) + 100 * ways
             assert told(0.5) == round(work * 0.5)
             assert told(0.001) == 1
+        # Nothing that was accepted takes longer than a request may: nobody need wait longer, however slow a round was.
+        assert told(1000.0) == 400
         runtime.gate.set()
 
 
@@ -1116,3 +1118,15 @@ def test_what_does_not_end_in_time_ends_as_unavailable(lstm: Artifact) -> None:
         with pytest.raises(Unavailable):
             ticket.future.result(0)
         runtime.gate.set()
+
+
+def test_a_model_with_all_its_rows_taken_does_not_hold_up_another(artifacts: Shelf) -> None:
+    busy, other = artifacts["lstm1-generate"], artifacts["gru1-generate"]
+    runtime = Fragile(busy)
+    runtime.endless = True
+    with serving(busy, runtime) as crowded, serving(other) as free:
+        endless = crowded.submit([Prompt([3 + row % 8], [GenerationOptions(10**9)]) for row in range(200)])
+        for word in range(3, 13):
+            assert ask(free, [word], GenerationOptions(8)).ids
+        assert not endless.ended
+        endless.leave()

@@ -1,4 +1,4 @@
-"""service.http.schemas: every bound, and for what is out of bounds a sentence that names the field."""
+"""service.http.requests: every bound, and for what is out of bounds a sentence that names the field."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import BaseModel, ValidationError
 
-from service.http.schemas import ClassifyParameters, GenerateParameters, GenerateRequest, describe
+from service.http.requests import ClassifyParameters, GenerateParameters, GenerateRequest, describe
 from tests.service.http.ask import PROMPT, classify, generate, refusal
 
 GENERATE, CLASSIFY = "/generate", "/classify"
