@@ -11,8 +11,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
+from typing import TypeVar
 
 import tokenizers
+
+V = TypeVar("V")
 
 PADDING = "<pad>"
 UNKNOWN = "<unk>"
@@ -23,7 +26,8 @@ SPACE = "▁"
 # tenth. Spaces are what the library's normaliser folds into one (Unicode's White_Space; Python's \s has four characters more).
 _RUNS = re.compile(r"[^\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000▁]+")
 _KEPT_CHARACTERS = 40
-_KEPT_RUNS = 65_536
+_KEPT_KNOWN = 32_768  # about 6 MB
+_KEPT_UNKNOWN = 4_096  # they seldom come again
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,12 @@ class Encoded:
         cut = max(0, len(self.ids) - begun - count)
         ids = [*self.ids[:begun], *self.ids[begun + cut :]]
         return Encoded(ids, {place - cut: word for place, word in self.unknown.items() if place >= begun + cut})
+
+
+def _keep(memory: dict[str, V], run: str, found: V, most: int) -> None:
+    if len(memory) >= most:
+        memory.clear()
+    memory[run] = found
 
 
 class Tokenizer:
@@ -122,16 +132,10 @@ class Tokenizer:
         normalised = self.normalise(run)
         encoding = self._backend.encode(normalised, add_special_tokens=False)
         words = enumerate(zip(encoding.ids, encoding.offsets, strict=True))
-        unknown = {i: normalised[start:end].strip() for i, (word, (start, end)) in words if word == self.unknown_id}
+        unknown = {i: normalised[start:end].strip(" ") for i, (word, (start, end)) in words if word == self.unknown_id}
         found = Encoded(encoding.ids, unknown)
         if len(run) <= _KEPT_CHARACTERS:
-            if len(self._known) + len(self._unknown) >= _KEPT_RUNS:
-                self._known.clear()
-                self._unknown.clear()
-            if unknown:
-                self._unknown[run] = found
-            else:
-                self._known[run] = found.ids
+            _keep(self._unknown, run, found, _KEPT_UNKNOWN) if unknown else _keep(self._known, run, found.ids, _KEPT_KNOWN)
         return found
 
     def encode_prompt(self, text: str) -> Encoded:

@@ -6,7 +6,7 @@ import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -99,7 +99,12 @@ class Envelope:
                 status = message["status"]
                 total_s = f"{time.monotonic() - started_s:.6f}".encode()
                 message["headers"] += [(b"x-request-id", request_id.encode()), (b"x-total-time", total_s)]
-            await send(message)
+            try:
+                await send(message)
+            except (RuntimeError, OSError) as error:
+                if "closed" not in str(error):  # as uvloop says it of a connection that its client has reset
+                    raise
+                raise ClientLeft from error
 
         try:
             await app(scope, receive, send_with_headers)
@@ -107,7 +112,8 @@ class Envelope:
             if not isinstance(error, RequestError | ClientLeft):
                 log.error("request %s: %s %s broke", request_id, scope["method"], scope["path"], exc_info=error)
             if not status:
-                await answer_to(error)(scope, receive, send_with_headers)
+                with suppress(ClientLeft):
+                    await answer_to(error)(scope, receive, send_with_headers)
         finally:
             name = route if app is not self._app else getattr(scope.get("route"), "path", "other")
             self._count(str(name), status, time.monotonic() - started_s)

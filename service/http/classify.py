@@ -18,8 +18,7 @@ def classify_routes(settings: Settings, registry: Registry) -> APIRouter:
 
     @router.post("/classify", **docs.operation(ClassifyRequest, answers, "Label a text, or every text of a list"))
     async def classify(request: Request) -> Response:
-        wanted = await exchange.read_request(request, ClassifyRequest, settings)
-        ends_s = exchange.deadline(request, settings)
+        wanted, ends_s = await exchange.read_request(request, ClassifyRequest, settings)
         exchange.check_inputs(wanted.inputs, settings)
         model, worker = registry.classifier(wanted.model)
         encoded = await exchange.off_loop(

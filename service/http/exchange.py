@@ -54,20 +54,34 @@ class Reply(Response):
         self.raw_headers += [(b"content-length", str(len(content)).encode()), (b"content-type", b"application/json")]
 
 
-async def read_request(request: Request, schema: type[R], settings: Settings) -> R:
-    """The body as schema. Raises TooLarge before it is read whole, InvalidRequest with a sentence that names the field."""
+async def read_request(request: Request, schema: type[R], settings: Settings) -> tuple[R, float]:
+    """The body as schema, and when the request must have ended, monotonic.
+
+    Raises DeadlineExceeded where the body is not there by then, TooLarge before it is read whole, InvalidRequest with a sentence
+    that names the field.
+    """
+    ends_s = deadline(request, settings)
+    try:
+        async with asyncio.timeout(ends_s - time.monotonic()):
+            body = await _read_body(request, settings.max_body_bytes)
+    except TimeoutError:
+        raise DeadlineExceeded("the body of the request did not come in time") from None
+    try:
+        return schema.model_validate_json(body), ends_s
+    except ValidationError as error:
+        raise describe(error) from None
+
+
+async def _read_body(request: Request, max_bytes: int) -> bytes:
     body, more = b"", True
     while more:
         message = await request.receive()
         if message["type"] == "http.disconnect":
             raise ClientLeft
         body, more = body + message.get("body", b""), message.get("more_body", False)
-        if len(body) > settings.max_body_bytes:
-            raise TooLarge(f"the body has more than {settings.max_body_bytes} bytes")
-    try:
-        return schema.model_validate_json(body)
-    except ValidationError as error:
-        raise describe(error) from None
+        if len(body) > max_bytes:
+            raise TooLarge(f"the body has more than {max_bytes} bytes")
+    return body
 
 
 def header(scope: Scope, name: bytes) -> bytes | None:

@@ -15,7 +15,7 @@ from service.http.stream import EventStream
 from service.inference.bookmark import Bookmark, Seal
 from service.inference.generator import Generator, Prompt
 from service.inference.sampling import SamplingOptions
-from service.inference.sequence import GenerationOptions
+from service.inference.sequence import MAX_STOP_CHARACTERS, GenerationOptions
 from service.registry import Model, Registry
 from service.settings import Settings
 from service.text import Encoded
@@ -33,19 +33,18 @@ def generate_routes(settings: Settings, registry: Registry, seal: Seal) -> APIRo
 
     @router.post("/generate", **docs.operation(GenerateRequest, answers, "Continue a text, or every text of a list"))
     async def generate(request: Request) -> Response:
-        return await _respond(request, await exchange.read_request(request, GenerateRequest, settings))
+        return await _respond(request, *await exchange.read_request(request, GenerateRequest, settings))
 
     @router.post("/generate_stream", **docs.stream(GenerateRequest, StreamEvent, "Continue a text, a server-sent event a word"))
     async def generate_stream(request: Request) -> Response:
-        wanted = await exchange.read_request(request, GenerateRequest, settings)
+        wanted, ends_s = await exchange.read_request(request, GenerateRequest, settings)
         try:
             wanted.check_stream()
         except ValueError as error:
             raise InvalidRequest(str(error)) from None
-        return await _respond(request, wanted.model_copy(update={"stream": True}))
+        return await _respond(request, wanted.model_copy(update={"stream": True}), ends_s)
 
-    async def _respond(request: Request, wanted: GenerateRequest) -> Response:
-        ends_s = exchange.deadline(request, settings)
+    async def _respond(request: Request, wanted: GenerateRequest, ends_s: float) -> Response:
         _check_limits(wanted, settings)
         model, worker = registry.generator(wanted.model)
         start = None if wanted.state is None else seal.open(wanted.state, model.manifest)
@@ -57,7 +56,8 @@ def generate_routes(settings: Settings, registry: Registry, seal: Seal) -> APIRo
             return _stream(request, worker, prompts[0], author, ends_s)
         ticket = worker.submit(prompts)
         results = await exchange.answer(request, ticket, ends_s)
-        content = await exchange.off_loop(_answer_tokens(wanted) > LONG_ANSWER_TOKENS, lambda: author.whole(results))
+        told = sum(len(words.ids) for words in encoded) if wanted.parameters.details else 0
+        content = await exchange.off_loop(_answer_tokens(wanted) + told > LONG_ANSWER_TOKENS, lambda: author.whole(results))
         return exchange.reply(content, model, ticket)
 
     def _stream(request: Request, worker: Generator, prompt: Prompt, author: Author, ends_s: float) -> Response:
@@ -99,7 +99,7 @@ def _encode(wanted: GenerateRequest, model: Model) -> list[Encoded]:
     keep = wanted.parameters.truncate
     if keep is not None:
         encoded = [words.keep_last(keep, begun) for words in encoded]
-    if begins or wanted.inputs.texts[0].strip():
+    if begins or encoded[0].ids or wanted.inputs.texts[0].strip():
         exchange.check_words(wanted.inputs, encoded, begun, model)
     return encoded
 
@@ -118,12 +118,20 @@ def _options(wanted: GenerateRequest, limit: int) -> GenerationOptions:
     return GenerationOptions(
         max_new_tokens=min(parameters.max_new_tokens, limit),  # the default may be above an operator's limit
         sampling=sampling,
-        stop=tuple(unicodedata.normalize("NFC", stop) for stop in parameters.stop),
+        stop=tuple(_normalised(stop) for stop in parameters.stop),
         top_n_tokens=parameters.top_n_tokens or 0,
         log_probabilities=wanted.stream or parameters.details or (parameters.best_of or 1) > 1,
         score_prompt=parameters.scores_prompt,
         keep_state=parameters.return_state,
     )
+
+
+def _normalised(stop: str) -> str:
+    """As the texts in which it is looked for."""
+    stop = unicodedata.normalize("NFC", stop)
+    if len(stop) > MAX_STOP_CHARACTERS:  # a few signs grow
+        raise InvalidRequest(f"parameters.stop: at most {MAX_STOP_CHARACTERS} characters after Unicode normalisation (NFC)")
+    return stop
 
 
 def _ways(options: GenerationOptions, parameters: GenerateParameters, start: Bookmark | None) -> list[GenerationOptions]:

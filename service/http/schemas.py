@@ -140,6 +140,7 @@ class InfoAnswer(_Answer):
     max_body_bytes: int
     max_waiting: int
     max_rows: int
+    max_answer_tokens: int
     request_timeout_s: float
 
 

@@ -51,8 +51,9 @@ class EventStream(Response):
         self._ticket.when_ended(tell)
         with Attended(self._request, self._ticket, self._ends_s, 0.0):
             try:
-                # Twice the time: what is written before the deadline may be sent after it, but not for ever.
-                async with asyncio.timeout(2 * max(0.0, self._ends_s - time.monotonic())):
+                # What is written before the deadline may be sent for as long again after it, but not for ever.
+                left_s = max(0.0, self._ends_s - time.monotonic())
+                async with asyncio.timeout(left_s + max(1.0, left_s)):
                     await self._send_all(send, wake)
             except (TimeoutError, ClientLeft):
                 if not self._begun:
@@ -115,13 +116,16 @@ async def _cut_off(scope: Scope, receive: Receive) -> None:
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> bool:
-    """Whether the event was set in time."""
-    if event.is_set():
-        return True
-    timer = asyncio.get_running_loop().call_later(seconds, event.set)
+    """Whether the event was set in time, by somebody else."""
+    late = []
+
+    def ring() -> None:
+        late.append(True)
+        event.set()
+
+    timer = asyncio.get_running_loop().call_later(seconds, ring)
     try:
-        started_s = time.monotonic()
         await event.wait()
-        return time.monotonic() - started_s < seconds
+        return not late
     finally:
         timer.cancel()

@@ -38,6 +38,9 @@ class Batch(Generic[S]):
             states.insert(0, select(self._state_now, [self._places[row] for row in kept]) if free else self._state_now)
         self._hold(kept + new, stack(states))
 
+    def __contains__(self, row: object) -> bool:
+        return row in self._places
+
     def clear(self) -> None:
         """Holds on to nothing."""
         self._hold([], ())

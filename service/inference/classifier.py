@@ -28,7 +28,6 @@ Logits = npt.NDArray[np.float32]
 # Measured for a BiLSTM of 128 on one core; a fuller batch gains little where the words themselves are most of the work.
 CALL_WORDS = 6.0
 STEP_SHARE = 0.4
-LOOK_AHEAD = 128  # waiting texts among which like lengths are looked for
 
 
 @dataclass(eq=False, slots=True)
@@ -72,8 +71,8 @@ class Classifier(Worker[Text, Logits]):
     def _round(self) -> int:
         if not self._planned:
             # Planned to their end before anything that comes later: no text is overtaken for ever by those of handier lengths.
-            self._planned.extend(plan(self._waiting[:LOOK_AHEAD], self._max_words))
-            del self._waiting[:LOOK_AHEAD]
+            self._planned.extend(plan(self._waiting, self._max_words))
+            self._waiting = []
         batch, reason = self._planned.popleft()
         batch = [text for text in batch if not text.ticket.ended]
         self._waiting_now.set(len(self._waiting) + sum(len(texts) for texts, _ in self._planned))

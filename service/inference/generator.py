@@ -5,8 +5,10 @@ one, and let go of those that are finished or whose client has left. Rows join a
 own rows only.
 """
 
+import math
 import time
 from collections.abc import Sequence as Rows
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +28,7 @@ from service.settings import Settings
 from service.text import Tokenizer
 
 _TELL_EVERY_S = 0.01  # about as often as a screen changes its picture
+_NO_NUMBERS = "the model's answer has no usable numbers"
 _NOBODY = np.zeros(0, np.int64)
 
 
@@ -79,6 +82,8 @@ class Generator(Worker[Sequence, Generated]):
             words = ids if start is None else [start.pending, *ids]
             family = [Sequence(ticket, part + i, words, options, self._tokenizer, start) for i, options in enumerate(ways)]
             family[0].siblings = family[1:]
+            for sibling in family[1:]:
+                sibling.leads = False
             leaders.append(family[0])
             part += len(family)
         return ticket, leaders
@@ -89,19 +94,16 @@ class Generator(Worker[Sequence, Generated]):
 
     def _add(self, part: Sequence) -> None:
         if part.unread and part.start is None:
-            self._look_up(part)
+            self._attempt([part.ticket], lambda: self._look_up(part))
         self._scheduler.add(part)
 
     def _round(self) -> int:
         for sequence in self._scheduler.park(_ended):
-            sequence.state = self._batch.row(sequence)
-            if sequence.ticket.progress is not None:
-                sequence.ticket.progress()  # it may take a while until there is more
-            self._metrics.parked.labels(self.name).inc()
+            self._attempt([sequence.ticket], partial(self._park, sequence))
         for sequence in self._scheduler.admit(_ended):
             self._start(sequence.ticket)
             if not sequence.unread:
-                self._end_of_reading(sequence, sequence.state)
+                self._attempt([sequence.ticket], partial(self._end_of_reading, sequence, sequence.state))
         words = 0
         if chunks := [chunk for chunk in self._scheduler.chunks() if not _ended(chunk.sequence)]:
             words += sum(chunk.words for chunk in chunks)
@@ -114,6 +116,14 @@ class Generator(Worker[Sequence, Generated]):
             self._batch.clear()  # whoever stood there has gone, or keeps the state elsewhere
         self._let_go()
         return words
+
+    def _park(self, sequence: Sequence) -> None:
+        """Its row goes to one that waits; it takes its state with it."""
+        if sequence in self._batch:
+            sequence.state = self._batch.row(sequence)
+        if sequence.ticket.progress is not None:
+            sequence.ticket.progress()  # it may take a while until there is more
+        self._metrics.parked.labels(self.name).inc()
 
     def _read(self, chunks: Rows[Chunk[Sequence]]) -> None:
         """Feeds every sequence the next chunk of its prompt."""
@@ -179,7 +189,9 @@ class Generator(Worker[Sequence, Generated]):
                 asked.append(place)
             else:
                 row.judge(float(logits[place, row.given]) - offsets[place])
-                if row.speechless:
+                if not math.isfinite(row.prompt_logprobs[-1]):
+                    row.ticket.fail(InternalError(_NO_NUMBERS))
+                elif row.speechless:
                     row.end_reading()
                     self._finish(row, None)
         if len(asked) < len(rows):
@@ -195,7 +207,7 @@ class Generator(Worker[Sequence, Generated]):
         chosen = choose(logits, [row.row for row in rows])
         for place, (row, word, finite) in enumerate(zip(rows, chosen.ids, chosen.finite, strict=True)):
             if not finite:
-                row.ticket.fail(InternalError("the model's answer has no usable numbers"))
+                row.ticket.fail(InternalError(_NO_NUMBERS))
                 continue
             if place in offsets:
                 values = logits[place]
@@ -222,6 +234,8 @@ class Generator(Worker[Sequence, Generated]):
         if sequence.options.keep_state:
             if state is None:
                 state = self._batch.row(sequence) if sequence.consumed else self._runtime.initial_state(1)
+            if not all(np.isfinite(part).all() for part in state):
+                sequence.ticket.fail(InternalError(_NO_NUMBERS))
             sequence.keep(state)
         sequence.ticket.finish(sequence.part, sequence.result())
 
@@ -246,7 +260,7 @@ class Generator(Worker[Sequence, Generated]):
 
     def _remember(self, sequence: Sequence, ids: list[int], state: State | None) -> None:
         """Keeps the state after ids for whoever begins so; state: None where it is in the batch."""
-        if sequence.start is None and self._prefixes.on:
+        if sequence.leads and sequence.start is None and self._prefixes.on:
             self._prefixes.put(ids, self._batch.row(sequence) if state is None else state)
             self._lookups.size.set(self._prefixes.bytes)
 

@@ -3,7 +3,7 @@
     add() ──> waiting ──admitted, oldest first──> reading ──prompt read──> writing ──ended──> gone
                  ^ │                                  │                      │ │
                  │ └──────────────────────────────────┴───── drop(): ended ──┘ │
-                 └──────────── its turn is over, and others wait ──────────────┘
+                 └──── its turn, reading or writing, is over and others wait ──┘
 
 At most max_rows are reading or writing; a sequence joins and leaves at any step. A prompt is read by itself, a chunk of many words
 in one call, or rides along word by word in the step of those that write, which costs next to nothing where many write.
@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-TURN_WORDS = 16  # written before a row may be taken away for one that waits
+TURN_WORDS = 16  # read or written before a row may be taken away for one that waits
 RIDE_WORDS = 16  # prompts up to this length may ride along
 WRITERS_PER_READER = 8  # who make it worthwhile: a call of its own costs them all as much as so many rows in their step
 MIN_CHUNK_WORDS = 16  # less at a time is not worth a call
@@ -22,8 +22,8 @@ MIN_CHUNK_WORDS = 16  # less at a time is not worth a call
 class Readable(Protocol):
     """What the scheduler needs to know of a sequence, and keeps there.
 
-    unread: words before it can write; turn: words written since it got its row; riding: whether its state is among the rows of a
-    step already, from where it goes on riding whatever the others do.
+    unread: words before it can write; turn: words read or written since it got its row; riding: whether its state is among the
+    rows of a step already, from where it goes on riding whatever the others do.
     """
 
     turn: int
@@ -80,14 +80,16 @@ class Scheduler(Generic[S]):
     def park(self, ended: Callable[[S], bool]) -> list[S]:
         """Takes the rows of those that had their turn, the longest first, as far as others wait for one; they wait again.
 
-        What has ended keeps its row until it is dropped: its state may be gone.
+        What has ended keeps its row until it is dropped: its state may be gone. Who rides is about to write.
         """
         missing = min(len(self.waiting), len(self.waiting) + self.rows - self._max_rows)
         if missing <= 0:
             return []
-        served = sorted((s for s in self.writing if s.turn >= TURN_WORDS and not ended(s)), key=lambda s: -s.turn)[:missing]
+        rows = [s for s in (*self.writing, *self.reading) if s.turn >= TURN_WORDS and not s.riding and not ended(s)]
+        served = sorted(rows, key=lambda s: -s.turn)[:missing]
         names = {id(sequence) for sequence in served}
         self.writing = [sequence for sequence in self.writing if id(sequence) not in names]
+        self.reading = [sequence for sequence in self.reading if id(sequence) not in names]
         self.waiting.extend(served)
         return served
 
@@ -104,7 +106,7 @@ class Scheduler(Generic[S]):
         return admitted
 
     def chunks(self) -> list[Chunk[S]]:
-        """What to read in a call of its own: all readers get a share of the budget of padded words, the oldest first."""
+        """What to read in a call of its own: readers get a share of the budget of padded words, in turns where it is short."""
         readers = [s for s in self.reading if not self._rides(s)]
         if not readers:
             return []
@@ -117,11 +119,17 @@ class Scheduler(Generic[S]):
                 break
             longest = max(longest, words)
             chunks.append(Chunk(sequence, words))
+            sequence.turn += words
+        read = {id(chunk.sequence) for chunk in chunks}
+        self.reading.sort(key=lambda sequence: id(sequence) in read)  # stable: who was passed over is the first next time
         return chunks
 
     def step(self) -> list[S]:
         """The rows of the next step, one word each: all that write, and those that ride along."""
-        self.writing += [s for s in self.reading if not s.unread]
+        ready = [s for s in self.reading if not s.unread]
+        for sequence in ready:
+            sequence.turn, sequence.riding = 0, False
+        self.writing += ready
         self.reading = [s for s in self.reading if s.unread]
         riders = [s for s in self.reading if self._rides(s)]
         for sequence in riders:

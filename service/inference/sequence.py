@@ -106,6 +106,7 @@ class Sequence:
         self.top: list[list[tuple[int, float]]] = []
         self.prompt_logprobs: list[float] = []
         self.siblings: list[Sequence] = []
+        self.leads = True  # reads the prompt, for its siblings too
         self.published = 0
         self.told_s = 0.0
         self.finish_reason: FinishReason | None = None

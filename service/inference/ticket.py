@@ -2,6 +2,7 @@
 
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from typing import Generic, TypeVar
@@ -28,7 +29,9 @@ class Ticket(Generic[T]):
         self._listeners: list[Callable[[], None]] = []
         self._results: dict[int, T] = {}
         self._lock = threading.Lock()
-        self.future.add_done_callback(self._mark_ended)
+        # Weakly, or each would keep the other, and its results, until the garbage collector comes.
+        mark_ended = weakref.WeakMethod(self._mark_ended)
+        self.future.add_done_callback(lambda _: (mark := mark_ended()) and mark())
 
     @property
     def queue_s(self) -> float:
@@ -81,10 +84,11 @@ class Ticket(Generic[T]):
         except InvalidStateError:
             pass
 
-    def _mark_ended(self, _: Future[list[T]]) -> None:
+    def _mark_ended(self) -> None:
         with self._lock:
             self.ended = True  # an attribute, because it is asked for every row at every step
-        for listener in self._listeners:
+            listeners, self._listeners = self._listeners, []
+        for listener in listeners:
             listener()
 
 

@@ -113,6 +113,8 @@ class Worker(ABC, Generic[P, R]):
         except Exception:
             log.exception("%s: the loop died", self.name)
         finally:
+            for gauge in (self._metrics.rows_in_use, self._metrics.waiting):
+                gauge.labels(self.name).set(0)
             with self._wake:  # whoever is being accepted at this moment is accepted before, and ended with the others
                 self._closed = True
             self._end_all()

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -456,3 +457,18 @@ def test_a_request_that_is_long_to_read_holds_nobody_up(server: Process) -> None
             slowest_s = max(slowest_s, server.client.get("/livez").elapsed.total_seconds())
     assert long.result().status_code == 413
     assert slowest_s < 0.5
+
+
+@pytest.mark.parametrize("path", ["/generate", "/generate_stream", "/classify"])
+def test_a_body_that_never_comes_whole_ends_at_the_deadline(path: str, server: Process) -> None:
+    head = f"POST {path} HTTP/1.1\r\nhost: x\r\nx-request-timeout: 0.3\r\ncontent-length: 100\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(head.encode() + b'{"inputs":')
+        assert connection.recv(12) == b"HTTP/1.1 504"
+
+
+def test_signs_that_only_one_of_two_takes_for_spaces_do_not_pass_the_limit_of_words(service: TestClient) -> None:
+    state = generate(service, max_new_tokens=1, return_state=True)["state"]
+    words = 2 * service.get("/models").json()["models"][0]["max_input_words"]
+    for text in ("a " * words, "\x1c " * words):
+        refusal(service.post("/generate", json={"inputs": text, "state": state}), 413, "too_large")

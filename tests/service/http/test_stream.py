@@ -479,3 +479,11 @@ def test_of_a_reader_that_was_given_up_no_socket_stays_open(narrow: Server) -> N
         before = sockets()
         eventually(lambda: narrow.metric("seqserve_requests_total", **STREAMED) == 1, within_s=20)
         eventually(lambda: sockets() == before - 1, within_s=3)
+
+
+def test_a_stream_that_ends_before_it_begins_has_the_status_of_a_deadline_and_no_other(service: TestClient) -> None:
+    body = question(max_new_tokens=5) | {"inputs": PROMPT * 500}
+    for timeout_s in ("0.0003", "0.0005", "0.001", "0.002", "0.003"):
+        for _ in range(4):
+            response = service.post("/generate_stream", json=body, headers={"x-request-timeout": timeout_s})
+            assert response.status_code in (200, 504)

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from service.artifact import Artifact, load
 from service.errors import InternalError, Overloaded, Unavailable
-from service.inference.classifier import CALL_WORDS, LOOK_AHEAD, STEP_SHARE, Classifier, Text, plan, rank
+from service.inference.classifier import CALL_WORDS, STEP_SHARE, Classifier, Text, plan, rank
+from service.inference.pace import Pace
 from service.inference.runtime import Runtime, pad
 from service.inference.ticket import Ticket
 from service.metrics import Metrics
@@ -229,7 +230,8 @@ def test_a_row_without_numbers_fails_alone(classifier: Classifier, runtime: Gate
 def test_a_full_queue_refuses_at_the_door_by_words(classifier: Classifier, runtime: Gated) -> None:
     runtime.gate.clear()
     accepted = classifier.submit([[3] * 5] * 64)
-    classifier._pace.seconds_per_unit = 0.1
+    classifier._pace = Pace()
+    classifier._pace.observe(1, 0.1)
     with pytest.raises(Overloaded) as refused:
         classifier.submit([[3]])
     assert refused.value.retry_after_s == 32  # 64 x 5 words at 0.1 s each
@@ -350,16 +352,6 @@ def test_what_comes_later_never_overtakes_what_was_planned(classifier: Classifie
     assert long.future.result(20)
     assert late[0].future.result(20)
     assert order == [1, 2]
-
-
-def test_no_more_texts_than_it_looks_ahead_are_planned_at_once_and_all_are_answered(artifact: Artifact, runtime: Gated) -> None:
-    classifier = Classifier(runtime, artifact.tokenizer.padding_id, Settings(max_waiting=10_000), Metrics())
-    held = hold(classifier, runtime)
-    tickets = [classifier.submit([[3 + index % 5]]) for index in range(2 * LOOK_AHEAD + 3)]
-    runtime.gate.set()
-    assert all(ticket.future.result(20) for ticket in (held, *tickets))
-    assert [len(batch) for batch in runtime.batches] == [1, LOOK_AHEAD, LOOK_AHEAD, 3]
-    classifier.close(20)
 
 
 @settings(deadline=None, max_examples=20)

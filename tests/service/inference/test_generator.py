@@ -20,6 +20,7 @@ from service.artifact import Artifact, load
 from service.errors import InternalError, Overloaded, RequestError, TooLarge, Unavailable
 from service.inference.bookmark import Bookmark, Seal
 from service.inference.generator import Generator, Prompt
+from service.inference.pace import Pace
 from service.inference.runtime import Runtime, pad
 from service.inference.sampling import SamplingOptions
 from service.inference.scheduler import RIDE_WORDS, TURN_WORDS, WRITERS_PER_READER
@@ -958,7 +959,8 @@ def test_who_is_refused_is_told_to_come_again_when_the_backlog_is_done(lstm: Art
         runtime.gate = threading.Event()
 
         def told(seconds_a_word: float) -> int:
-            generator._pace.seconds_per_unit = seconds_a_word
+            generator._pace = Pace()
+            generator._pace.observe(1, seconds_a_word)
             with pytest.raises(Overloaded) as refused:
                 generator.submit([Prompt([3], [GenerationOptions(1)] * 6)])
             return refused.value.retry_after_s
@@ -1130,3 +1132,64 @@ def test_a_model_with_all_its_rows_taken_does_not_hold_up_another(artifacts: She
             assert ask(free, [word], GenerationOptions(8)).ids
         assert not endless.ended
         endless.leave()
+
+
+def test_prompts_of_a_thousand_words_in_every_row_hold_up_a_short_one_for_a_few_rounds_only(lstm: Artifact) -> None:
+    runtime = Fragile(lstm)
+    with serving(lstm, runtime, max_rows=4, max_prefill_words=32) as generator:
+        long = generator.submit([Prompt([3 + row % 8] * 1000, [GenerationOptions(1)]) for row in range(8)])
+        until(lambda: len(runtime.calls) > 5)
+        before = len(runtime.calls)
+        assert ask(generator, [3, 4], GenerationOptions(2)).ids
+        assert len(runtime.calls) - before < 40
+        assert not long.ended
+        assert len(long.future.result(60)) == 8
+
+
+@pytest.mark.parametrize("options", [GenerationOptions(0, score_prompt=True), GenerationOptions(2, score_prompt=True)])
+def test_a_prompt_that_is_scored_without_numbers_fails_alone(options: GenerationOptions, lstm: Artifact) -> None:
+    runtime = Fragile(lstm)
+    runtime.spoilt_word = 4
+    with serving(lstm, runtime) as generator:
+        tickets = [generator.submit([Prompt(ids, [options])]) for ids in ([3, 5, 6], [3, 4, 6], [5, 3])]
+        with pytest.raises(InternalError, match="no usable numbers"):
+            tickets[1].future.result(20)
+        assert all(np.isfinite(tickets[index].future.result(20)[0].prompt_logprobs).all() for index in (0, 2))
+
+
+def test_a_row_that_cannot_be_parked_ends_its_own_request_and_the_loop_goes_on(
+    lstm: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime, metrics = Fragile(lstm), Metrics()
+    runtime.endless = True
+    with serving(lstm, runtime, metrics, max_rows=1) as generator:
+        endless = generator.submit([Prompt([3], [GenerationOptions(10**9)])])
+        until(lambda: len(runtime.calls) > TURN_WORDS)
+
+        def fail(_: object) -> None:
+            raise RuntimeError("the device is gone")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(generator._batch, "row", fail)
+            waiting = generator.submit([Prompt([4], [GenerationOptions(1)])])
+            with pytest.raises(InternalError):
+                endless.future.result(20)
+        assert waiting.future.result(20)
+        assert generator.alive
+        until(lambda: sample(metrics, "seqserve_rows_in_use", lstm) == 0)
+
+
+def test_what_was_answered_is_gone_at_once_and_waits_for_no_garbage_collector(lstm: Artifact) -> None:
+    with serving(lstm) as generator:
+        gc.collect()
+        gc.disable()
+        try:
+            ticket = generator.submit([Prompt([3, 4], [GenerationOptions(3)])])
+            assert ticket.future.result(20)
+            until(lambda: generator._door.taken == 0)
+            watched = weakref.ref(ticket)
+            del ticket
+            ask(generator, [5], GenerationOptions(1))  # another round: the last one's names are forgotten
+            until(lambda: watched() is None)
+        finally:
+            gc.enable()

@@ -18,11 +18,19 @@ def test_the_first_round_is_believed_whole() -> None:
     assert pace.seconds(10) == 5.0
 
 
-def test_a_later_round_counts_for_a_tenth() -> None:
+def test_rounds_count_by_their_work_and_older_ones_less() -> None:
     pace = Pace()
     pace.observe(1, 1.0)
     pace.observe(10, 20.0)
-    assert pace.seconds(1) == pytest.approx(0.9 * 1.0 + 0.1 * 2.0)
+    assert pace.seconds(1) == pytest.approx((0.9 * 1.0 + 20.0) / (0.9 * 1 + 10))
+
+
+def test_one_full_round_outweighs_all_lone_ones_before_it() -> None:
+    pace = Pace()
+    for _ in range(1000):
+        pace.observe(1, 0.001)
+    pace.observe(64, 0.005)
+    assert pace.seconds(64) < 0.015
 
 
 @pytest.mark.parametrize("units", [0, -1])

@@ -274,12 +274,31 @@ def test_those_that_wrote_longest_are_parked_first_and_stand_behind_those_that_w
     assert list(made.waiting) == [items[3], items[4], items[1], items[0]]
 
 
-def test_a_prompt_that_is_being_read_is_never_parked() -> None:
-    made = scheduler(1, max_prefill_words=1, items=[Item(100), Item()])
-    for _ in range(3 * TURN_WORDS):
+def test_a_long_prompt_gives_up_its_row_after_its_turn_too_and_goes_on_reading_later() -> None:
+    long, short = Item(100), Item()
+    made = scheduler(1, max_prefill_words=1, items=[long, short])
+    for _ in range(TURN_WORDS):
+        assert made.park(ended) == []
         read(made.chunks())
         step(made)
-        assert made.park(ended) == []
+    assert made.park(ended) == [long]
+    assert made.admit(ended) == [short]
+    have_written(made, TURN_WORDS)
+    assert made.park(ended) == [short]
+    assert made.admit(ended) == [long]
+    assert long.unread == 100 - TURN_WORDS
+    assert made.reading == [long]
+
+
+def test_where_the_budget_is_short_readers_take_turns() -> None:
+    items = [Item(50) for _ in range(3)]
+    made = scheduler(3, max_prefill_words=1, items=items)
+    read_first = []
+    for _ in range(6):
+        chunks = made.chunks()
+        read_first += [chunk.sequence for chunk in chunks]
+        read(chunks)
+    assert read_first == items * 2
 
 
 def test_a_parked_sequence_begins_a_turn_anew() -> None:

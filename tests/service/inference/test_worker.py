@@ -155,10 +155,10 @@ def test_the_wait_that_is_told_is_the_work_inside_at_the_measured_pace(worker: P
     assert told() == 10
     tickets.append(worker.submit(1, work=8))
     assert told() == 14
-    worker.learn(units=1, seconds=2.5)  # 0.9 x 0.5 + 0.1 x 2.5 = 0.7 s a unit
-    assert told() == round(28 * 0.7)
+    worker.learn(units=1, seconds=2.5)  # (0.9 x 1 s + 2.5 s) / (0.9 x 2 + 1) units
+    assert told() == round(28 * 3.4 / 2.8)
     tickets[0].leave()
-    assert told() == round(8 * 0.7)
+    assert told() == round(8 * 3.4 / 2.8)
 
 
 def test_a_round_teaches_the_pace(worker: Plain) -> None:
