@@ -13,7 +13,8 @@ from service.http.requests import GenerateParameters, GenerateRequest
 from service.http.schemas import GenerateAnswer, StreamEvent
 from service.http.stream import EventStream
 from service.inference.bookmark import Bookmark, Seal
-from service.inference.generator import Generator, Prompt
+from service.inference.generator import Generator
+from service.inference.prompt import Prompt
 from service.inference.sampling import SamplingOptions
 from service.inference.sequence import MAX_STOP_CHARACTERS, GenerationOptions
 from service.registry import Model, Registry

@@ -9,18 +9,17 @@ import math
 import time
 from collections.abc import Sequence as Rows
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
 from service.errors import InternalError
 from service.inference.batch import Batch
-from service.inference.bookmark import Bookmark
 from service.inference.prefix import PrefixCache
+from service.inference.prompt import Prompt, open_request
 from service.inference.runtime import Array, Runtime, State, host, pad, stack, unstack
 from service.inference.sampling import choose, highest, normalisers
 from service.inference.scheduler import Chunk, Scheduler
-from service.inference.sequence import Generated, GenerationOptions, Sequence
+from service.inference.sequence import Generated, Sequence
 from service.inference.ticket import Ticket
 from service.inference.worker import Worker
 from service.metrics import Lookups, Metrics, Phase
@@ -30,17 +29,6 @@ from service.text import Tokenizer
 _TELL_EVERY_S = 0.01  # about as often as a screen changes its picture
 _NO_NUMBERS = "the model's answer has no usable numbers"
 _NOBODY = np.zeros(0, np.int64)
-
-
-class Prompt(NamedTuple):
-    """What to continue, in one way for every element of options: the prompt is read once for all of them.
-
-    ids: not empty; after a start, whose pending word is read before them, they may be.
-    """
-
-    ids: list[int]
-    options: Rows[GenerationOptions]
-    start: Bookmark | None = None
 
 
 class Generator(Worker[Sequence, Generated]):
@@ -64,29 +52,12 @@ class Generator(Worker[Sequence, Generated]):
 
         Raises Overloaded or Unavailable, and then has accepted nothing.
         """
-        ticket, sequences = self._sequences(prompts)
-        return self._accept(ticket, sequences)
+        return self._accept(*open_request(prompts, self._tokenizer))
 
     def stream(self, prompt: Prompt) -> tuple[Ticket[Generated], Sequence]:
         """As submit() of one prompt in one way, to be watched while it is written: see Sequence.published, Ticket.progress."""
-        ticket, sequences = self._sequences([prompt])
-        self._accept(ticket, sequences)
-        return ticket, sequences[0]
-
-    def _sequences(self, prompts: Rows[Prompt]) -> tuple[Ticket[Generated], list[Sequence]]:
-        """The first of every prompt, which leads the others in its wake."""
-        work = sum(len(prompt.ids) + sum(options.max_new_tokens for options in prompt.options) for prompt in prompts)
-        ticket: Ticket[Generated] = Ticket(sum(len(prompt.options) for prompt in prompts), work)
-        leaders, part = [], 0
-        for ids, ways, start in prompts:
-            words = ids if start is None else [start.pending, *ids]
-            family = [Sequence(ticket, part + i, words, options, self._tokenizer, start) for i, options in enumerate(ways)]
-            family[0].siblings = family[1:]
-            for sibling in family[1:]:
-                sibling.leads = False
-            leaders.append(family[0])
-            part += len(family)
-        return ticket, leaders
+        ticket, leaders = open_request([prompt], self._tokenizer)
+        return self._accept(ticket, leaders), leaders[0]
 
     @property
     def _idle(self) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from service.errors import InvalidRequest, NotFound, SettingsError, Unavailable
-from service.inference.generator import Prompt
+from service.inference.prompt import Prompt
 from service.inference.sequence import GenerationOptions
 from service.metrics import Metrics
 from service.registry import Model, Registry

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from httpx2 import Response
 
 from service.http.schemas import StreamEvent
-from service.inference.generator import Prompt
+from service.inference.prompt import Prompt
 from service.inference.sequence import GenerationOptions
 from service.registry import Registry
 

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from service.artifact import Artifact, load
 from service.errors import InternalError, Overloaded, RequestError, TooLarge, Unavailable
 from service.inference.bookmark import Bookmark, Seal
-from service.inference.generator import Generator, Prompt
+from service.inference.generator import Generator
 from service.inference.pace import Pace
+from service.inference.prompt import Prompt
 from service.inference.runtime import Runtime, pad
 from service.inference.sampling import SamplingOptions
 from service.inference.scheduler import RIDE_WORDS, TURN_WORDS, WRITERS_PER_READER
