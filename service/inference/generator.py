@@ -220,8 +220,9 @@ class Generator(Worker[Sequence, Generated]):
         now = (self._scheduler.rows, len(self._scheduler.waiting))
         if now != self._told:
             self._told = now
-            self._rows_in_use.set(now[0])
+            # In this order: who reads that no row is in use may believe that nobody waits for one.
             self._waiting.set(now[1])
+            self._rows_in_use.set(now[0])
 
     def _look_up(self, sequence: Sequence) -> None:
         count, state = self._prefixes.find(sequence.prompt[:-1])

@@ -113,7 +113,7 @@ class Worker(ABC, Generic[P, R]):
         except Exception:
             log.exception("%s: the loop died", self.name)
         finally:
-            for gauge in (self._metrics.rows_in_use, self._metrics.waiting):
+            for gauge in (self._metrics.waiting, self._metrics.rows_in_use):
                 gauge.labels(self.name).set(0)
             with self._wake:  # whoever is being accepted at this moment is accepted before, and ended with the others
                 self._closed = True
