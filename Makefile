@@ -1,12 +1,11 @@
 # Everything sets itself up: Python 3.11 or newer and make are enough. `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: python-is-new-enough help serve test train check format bench image lock clean
+.PHONY: python-is-new-enough help serve test train check format bench bench-training image image-training lock clean
 
 PYTHON ?= python3
 IMAGE ?= seqserve
 VERSION = $(shell sed -n 's/^VERSION = "\(.*\)"/\1/p' service/version.py)
-IMAGE_ARGS = -t $(IMAGE) -t $(IMAGE):$(VERSION) --build-arg LOCK=$(LOCK) --build-arg VERSION=$(VERSION) \
-	--build-arg REVISION=$(shell git rev-parse --short HEAD 2>/dev/null)
+IMAGE_ARGS = --build-arg VERSION=$(VERSION) --build-arg REVISION=$(shell git rev-parse --short HEAD 2>/dev/null)
 
 # Two environments: what serves holds no torch, and developing must not change what serves.
 # make serve LOCK=requirements-cuda.lock serves from an environment with onnxruntime-gpu.
@@ -17,8 +16,14 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
 
+define BUILD
+if docker info >/dev/null 2>&1; then docker build $(IMAGE_ARGS) .; \
+elif command -v podman >/dev/null; then podman build --format docker $(IMAGE_ARGS) .; \
+else buildah build --format docker $(IMAGE_ARGS) .; fi
+endef
+
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(SERVE)/installed ## start the service on 127.0.0.1:8000 (settings: SEQSERVE_* in the environment)
 	exec $(SERVE)/bin/python -m service
@@ -42,14 +47,21 @@ format: $(DEV)/installed ## put the code in the house format
 bench: $(DEV)/installed ## measure the service beside the bare onnxruntime loop, in one run
 	$(DEV)/bin/python -m tests.bench.run $(ARGS)
 
-image: ## build the container image with docker, podman or buildah
-	if docker info >/dev/null 2>&1; then docker build $(IMAGE_ARGS) .; \
-	elif command -v podman >/dev/null; then podman build --format docker $(IMAGE_ARGS) .; \
-	else buildah build --format docker $(IMAGE_ARGS) .; fi
+bench-training: $(DEV)/installed ## measure the training loop beside PyTorch's language model example, in one run
+	$(DEV)/bin/python -m tests.bench.training $(ARGS)
+
+image: IMAGE_ARGS += -t $(IMAGE) -t $(IMAGE):$(VERSION) --build-arg LOCK=$(LOCK)
+image: ## build the image that serves with docker, podman or buildah
+	$(BUILD)
+
+image-training: IMAGE_ARGS += -t $(IMAGE)-training -t $(IMAGE)-training:$(VERSION) -f Dockerfile.training
+image-training: ## build the image that trains, several GB of it CUDA, as deploy/training runs it
+	$(BUILD)
 
 lock: $(UV) ## write the lock files anew from pyproject.toml
 	$(UV) pip compile -q --universal --generate-hashes --python-version 3.11 $(UPGRADE) pyproject.toml -o requirements.lock
 	$(UV) pip compile -q --universal --generate-hashes --python-version 3.11 $(UPGRADE) --extra training --group dev pyproject.toml -o requirements-dev.lock
+	$(UV) pip compile -q --universal --generate-hashes --python-version 3.11 $(UPGRADE) --extra training -c requirements-dev.lock pyproject.toml -o requirements-training.lock
 	$(UV) pip compile -q --universal --generate-hashes --python-version 3.11 $(UPGRADE) --extra cuda --overrides requirements-cuda.in pyproject.toml -o requirements-cuda.lock
 
 clean: ## remove the environments and caches

@@ -1,7 +1,7 @@
 """CONTRACT between training and serving: the folder of a published model, `models/<name>/<version>/`.
 
-Owns the manifest, and what makes a folder whole: schema version, hashes, vocabulary. Does not run the graph: whether it takes
-and gives what the manifest says, and gives the golden answers, is checked by service.inference.runtime.
+Owns what makes a folder whole: schema version, hashes, vocabulary. Does not run the graph: whether it takes and gives what the
+manifest says, and gives the golden answers, is checked by service.inference.runtime.
 """
 
 import hashlib
@@ -9,164 +9,46 @@ import json
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from service.errors import ArtifactError
-from service.text import Tokenizer
 
-SCHEMA_VERSION = 2
+# Who makes or reads a model finds all of the contract here.
+from service.manifest import GRAPH as GRAPH
+from service.manifest import NAME_PATTERN as NAME_PATTERN
+from service.manifest import SCHEMA_VERSION as SCHEMA_VERSION
+from service.manifest import TOKENIZER as TOKENIZER
+from service.manifest import Cell as Cell
+from service.manifest import Golden as Golden
+from service.manifest import Limits as Limits
+from service.manifest import Manifest as Manifest
+from service.manifest import Ngrams as Ngrams
+from service.manifest import Pooling as Pooling
+from service.manifest import Score as Score
+from service.manifest import Sizes as Sizes
+from service.manifest import SpecialIds as SpecialIds
+from service.manifest import StateTensor as StateTensor
+from service.manifest import Tables as Tables
+from service.manifest import Task as Task
+from service.manifest import Tensor as Tensor
+from service.manifest import Training as Training
+from service.manifest import Unit as Unit
+from service.text import Tokenizer
+from service.words import Reader, Words
+
 MANIFEST = "manifest.json"
-GRAPH = "model.onnx"
-TOKENIZER = "tokenizer.json"
 CARD = "README.md"
 CURVES = "curves.png"
 
-NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 VERSION_PATTERN = re.compile(r"[1-9][0-9]{0,8}")
 
 # What training stamps. A manifest that says more is refused; a graph that is newer than it says, by onnxruntime itself.
 MAX_OPSET = 21
 MAX_IR_VERSION = 10
 MAX_FILE_BYTES = 2**31
-
-Task = Literal["generate", "classify"]
-Cell = Literal["rnn", "gru", "lstm"]
-Positive = Annotated[int, Field(ge=1)]
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Tensor(_Frozen):
-    """One input or output of the graph: a whole number is a fixed size, a word a free one."""
-
-    name: str
-    dtype: Literal["int64", "int32", "float32"]
-    shape: list[Positive | str]
-
-
-class StateTensor(_Frozen):
-    """One part of the recurrent state; row i of the batch is `[:, i, :]`, (layers, B, hidden)."""
-
-    input: str
-    output: str
-
-
-class Sizes(_Frozen):
-    vocabulary: Positive
-    embedding: Positive
-    hidden: Positive
-    parameters: Positive
-
-
-class SpecialIds(_Frozen):
-    padding: int
-    unknown: int
-    end: int | None
-
-
-class Limits(_Frozen):
-    """Words a request may bring to this model."""
-
-    max_input_words: Positive
-
-
-class Score(_Frozen):
-    """A figure on data that training never saw, beside the same figure of a simple baseline."""
-
-    metric: str
-    split: Literal["valid", "test", "train"]
-    value: float
-    baseline: str | None = None
-    baseline_value: float | None = None
-
-
-class Golden(_Frozen):
-    """A text with the ids it must encode to, and the logits that the graph must give at some outputs."""
-
-    text: str
-    ids: list[int] = Field(min_length=1)
-    outputs: list[int] = Field(min_length=1)
-    logits: list[float] = Field(min_length=1)
-
-
-class Training(_Frozen):
-    """How the model came to be, so that a person can make it again.
-
-    source: where the preset's own data is to be had; data: the name and the rows of what was read.
-    """
-
-    preset: str
-    command: str
-    seed: int
-    source: str
-    data: str
-    data_fingerprint: str
-    epochs: int
-    seconds: float
-    packages: dict[str, str]
-    created: str
-
-
-class Manifest(_Frozen):
-    """manifest.json. Nothing about a model is guessed from names, dates or the graph."""
-
-    schema_version: Literal[2]
-    name: str = Field(pattern=NAME_PATTERN)
-    version: Positive
-    task: Task
-    description: str
-    cell: Cell
-    layers: Positive
-    directions: Literal[1, 2]
-    pooling: Literal["last", "mean", "max"] | None
-    sizes: Sizes
-    precision: Literal["float32"]
-    opset: Positive
-    ir_version: Positive
-    special_ids: SpecialIds
-    labels: list[str]
-    inputs: list[Tensor]
-    outputs: list[Tensor]
-    state: list[StateTensor]
-    limits: Limits
-    golden: list[Golden] = Field(min_length=1)
-    scores: list[Score]
-    training: Training
-    files: dict[str, str]
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "Manifest":
-        """What is said twice agrees."""
-        generates = self.task == "generate"
-        parts = (2 if self.cell == "lstm" else 1) if generates else 0
-        logits = next((tensor.shape for tensor in self.outputs if tensor.name == "logits"), [])
-        width = self.sizes.vocabulary if generates else len(self.labels)
-        if len(self.state) != parts:
-            raise ValueError(f"state: a model that {self.task}s with {self.cell} has {parts} tensors, not {len(self.state)}")
-        rows = "wanted_rows" if generates else "batch"
-        if logits != [rows, width]:
-            raise ValueError(f"outputs: logits have the shape {logits}, not {[rows, width]}")
-        if (self.pooling is None) != generates or bool(self.labels) == generates:
-            raise ValueError("pooling and labels belong to a model that classifies, and to no other")
-        if any(len(golden.outputs) != len(golden.logits) or max(golden.outputs) >= width for golden in self.golden):
-            raise ValueError("golden: outputs and logits are not of the same number, or beyond the graph's")
-        return self
-
-    @property
-    def identity(self) -> bytes:
-        """16 bytes that stand for the weights and the vocabulary: what a state was computed with, whatever the folder's name."""
-        return hashlib.sha256("".join(self.files[name] for name in (GRAPH, TOKENIZER)).encode()).digest()[:16]
-
-    @property
-    def state_bytes(self) -> int:
-        """Bytes of one sequence's state."""
-        return len(self.state) * self.layers * self.sizes.hidden * 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +59,14 @@ class Artifact:
     manifest: Manifest
     tokenizer: Tokenizer
     graph: bytes
+    reader: Reader = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reader", Reader(self.tokenizer, self.manifest.ngrams))
+
+    def encode(self, text: str) -> Words:
+        """A text as the graph of a model that classifies takes it."""
+        return self.reader.read(text)
 
 
 def versions(models: Path) -> Iterator[tuple[str, list[Path]]]:
@@ -271,7 +161,8 @@ def _check_vocabulary(where: str, manifest: Manifest, tokenizer: Tokenizer) -> N
     found = SpecialIds(padding=tokenizer.padding_id, unknown=tokenizer.unknown_id, end=tokenizer.end_id)
     if found != manifest.special_ids:
         raise ArtifactError(f"{where}: the tokenizer's special ids are {found}, the manifest says {manifest.special_ids}")
+    reader = Reader(tokenizer, manifest.ngrams)
     for golden in manifest.golden:
-        encode = tokenizer.encode_prompt if manifest.task == "generate" else tokenizer.encode
-        if encode(golden.text).ids != golden.ids:
+        ids = tokenizer.encode_prompt(golden.text).ids if manifest.task == "generate" else reader.read(golden.text).ids
+        if ids != golden.ids:
             raise ArtifactError(f"{where}: the tokenizer reads {golden.text!r} differently from when the model was made")

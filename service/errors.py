@@ -12,6 +12,7 @@ SeqserveError
     ├── Unavailable      503 unavailable
     ├── DeadlineExceeded 504 deadline
     └── InternalError    500 internal
+        └── NoNumbers
 """
 
 from typing import ClassVar
@@ -97,3 +98,10 @@ class DeadlineExceeded(RequestError):
 
 class InternalError(RequestError):
     """Our own fault. The cause goes to the log, never to the client."""
+
+
+class NoNumbers(InternalError):
+    """A model computed infinities or what is no number at all: nothing to answer with."""
+
+    def __init__(self) -> None:
+        super().__init__("the model's answer has no usable numbers")

@@ -15,6 +15,7 @@ from service.inference.runtime import Runtime, require_provider
 from service.metrics import Metrics
 from service.settings import Settings
 from service.text import Tokenizer
+from service.words import Reader
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class Model:
 
     manifest: Manifest
     tokenizer: Tokenizer
+    reader: Reader
     worker: Generator | Classifier
 
     @property
@@ -141,4 +143,4 @@ class Registry:
             worker = Generator(runtime, loaded.tokenizer, self._settings, self._metrics)
         else:
             worker = Classifier(runtime, loaded.tokenizer.padding_id, self._settings, self._metrics)
-        return Model(loaded.manifest, loaded.tokenizer, worker)
+        return Model(loaded.manifest, loaded.tokenizer, loaded.reader, worker)

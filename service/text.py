@@ -8,6 +8,7 @@ without. Joining the words and writing a space for every `▁` therefore gives t
 """
 
 import re
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
@@ -47,6 +48,32 @@ class Encoded:
         cut = max(0, len(self.ids) - begun - count)
         ids = [*self.ids[:begun], *self.ids[begun + cut :]]
         return Encoded(ids, {place - cut: word for place, word in self.unknown.items() if place >= begun + cut})
+
+    def numbered(self, first: int) -> tuple[list[int], list[str]]:
+        """The ids with every unknown word as first plus its place among the text's different unknown words, and these words."""
+        if not self.unknown:
+            return self.ids, []
+        words = list(dict.fromkeys(self.unknown.values()))
+        places = {word: first + place for place, word in enumerate(words)}
+        ids = self.ids.copy()
+        for at, word in self.unknown.items():
+            ids[at] = places[word]
+        return ids, words
+
+
+def character_ngrams(word: str, longest: int, buckets: int, slots: int) -> list[int]:
+    """The rows (slots) of a table of runs of characters that describe a word: up to longest characters each, with marks where the
+    word begins and ends, hashed to 1..buckets (Bojanowski et al. 2017, section 3.2); 0 where the word is too short to fill a slot.
+
+    Of a word with more runs than slots those are taken that lie evenly over all of them. The space before a word is not looked at.
+    """
+    marked = f"<{word.removeprefix(SPACE)}>"
+    runs = [marked[at : at + size] for size in range(1, longest + 1) for at in range(len(marked) - size + 1)]
+    runs = [run for run in runs if run not in ("<", ">")]
+    if len(runs) > slots:
+        runs = [runs[place * len(runs) // slots] for place in range(slots)]
+    rows = [zlib.crc32(run.encode()) % buckets + 1 for run in runs]
+    return rows + [0] * (slots - len(rows))
 
 
 def _keep(memory: dict[str, V], run: str, found: V, most: int) -> None:
@@ -135,7 +162,10 @@ class Tokenizer:
         unknown = {i: normalised[start:end].strip(" ") for i, (word, (start, end)) in words if word == self.unknown_id}
         found = Encoded(encoding.ids, unknown)
         if len(run) <= _KEPT_CHARACTERS:
-            _keep(self._unknown, run, found, _KEPT_UNKNOWN) if unknown else _keep(self._known, run, found.ids, _KEPT_KNOWN)
+            if unknown:
+                _keep(self._unknown, run, found, _KEPT_UNKNOWN)
+            else:
+                _keep(self._known, run, found.ids, _KEPT_KNOWN)
         return found
 
     def encode_prompt(self, text: str) -> Encoded:

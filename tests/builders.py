@@ -3,20 +3,22 @@
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import torch
 
-from service.artifact import Artifact, Cell, Score, load
+from service.artifact import Artifact, Cell, Pooling, Score, Tables, Task, Unit, load
 from service.inference.runtime import Runtime
 from training.config import Config, DataConfig, FitConfig, ModelConfig, TextConfig
-from training.data import Corpus, load_corpus
-from training.export import export_classifier, export_language_model
-from training.loop import Epoch, Fitted, Model
+from training.corpus import Corpus, load_corpus
+from training.export import Exported, export_classifier, export_language_model
+from training.loop import Epoch, Fitted
 from training.manifest import describe
-from training.model import LanguageModel
+from training.model import LanguageModel, Model
 from training.publish import publish
-from training.run import build_model
+from training.stages import build_model
 
+BUCKETS = 50  # of runs of characters: so few that some share one
 WORDS = [*"오늘 날씨가 정말 좋다 집 앞 공원에 사람들이 모여 있다".split(), *"the cat sat on a mat with some music".split()]
 
 
@@ -24,15 +26,18 @@ WORDS = [*"오늘 날씨가 정말 좋다 집 앞 공원에 사람들이 모여 
 class Small:
     """What a test may want to be different about its model."""
 
-    task: str = "generate"
+    task: Task = "generate"
     cell: Cell = "lstm"
     layers: int = 1
     bidirectional: bool = False
     embedding: int = 12
     hidden: int = 16
     tied: bool = True
-    pooling: str = "max"
-    head: str = "softmax"
+    unit: Unit = "word"
+    ngrams: int = 0
+    tables: Tables = "float32"
+    pooling: Pooling = "max"
+    head: Literal["softmax", "sigmoid"] = "softmax"
     labels: tuple[str, ...] = ("negative", "positive")
     sentence_end: bool = True
     words: tuple[str, ...] = field(default=tuple(WORDS))
@@ -40,7 +45,9 @@ class Small:
 
     @property
     def name(self) -> str:
-        return f"{'bi' if self.bidirectional else ''}{self.cell}{self.layers}-{self.task}"
+        parts = [f"{'bi' if self.bidirectional else ''}{self.cell}{self.layers}", self.task]
+        parts += ["char"] * (self.unit == "char") + ["ngrams"] * (self.ngrams > 0) + ["int8"] * (self.tables == "int8")
+        return "-".join(parts)
 
 
 def small_config(small: Small, folder: Path) -> Config:
@@ -56,13 +63,17 @@ def small_config(small: Small, folder: Path) -> Config:
         source="made by the tests",
         seed=small.seed,
         data=DataConfig(train=str(data), valid_fraction=0, test_fraction=0),
-        text=TextConfig(sentence_end=small.sentence_end),
+        # Where unknown words are read by their characters, there are some.
+        text=TextConfig(unit=small.unit, sentence_end=small.sentence_end, max_words=12 if small.ngrams else 20_000),
         model=ModelConfig(
             cell=small.cell,
             layers=small.layers,
             bidirectional=small.bidirectional,
             embedding=small.embedding,
             hidden=small.hidden,
+            ngrams=small.ngrams,
+            buckets=BUCKETS,
+            tables=small.tables,
             tied=small.tied,
             pooling=small.pooling,
             head=small.head,
@@ -74,19 +85,26 @@ def small_config(small: Small, folder: Path) -> Config:
 def small_model(small: Small, folder: Path) -> tuple[Config, Corpus, Model]:
     """An untrained model; its weights are large enough that words differ clearly."""
     config = small_config(small, folder)
-    corpus = load_corpus(config)
+    encoded = folder / "encoded"
+    encoded.mkdir(parents=True, exist_ok=True)
+    corpus = load_corpus(config, encoded)
     model = build_model(config, corpus)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if weight.requires_grad and "bias" not in name:
                 weight.mul_(2.0)
+    model.settle()
     return config, corpus, model.eval()
+
+
+def export(model: Model, corpus: Corpus) -> Exported:
+    return export_language_model(model) if isinstance(model, LanguageModel) else export_classifier(model, len(corpus.labels))
 
 
 def publish_small(models: Path, small: Small, scratch: Path) -> Path:
     """The model as the next version in models, through the product's own export and publishing."""
     config, corpus, model = small_model(small, scratch / small.name)
-    exported = export_language_model(model) if isinstance(model, LanguageModel) else export_classifier(model, len(corpus.labels))
+    exported = export(model, corpus)
     epoch = Epoch(1, 1.0, None, 1.0)
     scores = [Score(metric="loss", split="train", value=1.0)]
     manifest = describe(config, corpus, model, exported, Fitted([epoch], epoch, 1.0), scores, "test", "none")

@@ -13,7 +13,12 @@ from tests.builders import Small, publish_small
 ROOT = Path(__file__).parent.parent
 
 GENERATORS = (Small(cell="rnn"), Small(cell="gru", layers=2), Small(cell="lstm"))
-CLASSIFIERS = (Small("classify", "gru"), Small("classify", "lstm", bidirectional=True, pooling="mean"))
+# The last one reads unknown words by their characters.
+CLASSIFIERS = (
+    Small("classify", "gru"),
+    Small("classify", "lstm", bidirectional=True, pooling="mean"),
+    Small("classify", "lstm", bidirectional=True, pooling="attention", ngrams=3, tables="int8"),
+)
 
 
 @pytest.fixture(scope="session")

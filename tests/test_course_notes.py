@@ -10,18 +10,19 @@ import onnxruntime as ort
 import pytest
 import torch
 from fastapi.testclient import TestClient
-from rich.console import Console
 
 from service.artifact import Cell, Tensor
 from service.http.app import create_app
 from service.settings import Settings
 from tests.service.http.ask import stream, written
 from training.config import ModelConfig, load_config
-from training.data import load_corpus
-from training.export import GraphBuilder, export_classifier
-from training.model import Classifier, Recurrent, count_parameters
+from training.corpus import load_corpus
+from training.export import export_classifier
+from training.graph import GraphBuilder
+from training.model import Classifier, count_parameters
+from training.recurrent import Recurrent
 from training.report import HOW_COUNTED, recurrent_rows, summary_table
-from training.run import train
+from training.run import main
 
 Array = npt.NDArray[np.float32]
 
@@ -62,20 +63,20 @@ def constant(module: Recurrent, weight: float, bias: float) -> Recurrent:
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """The service over the starter model, trained as `python -m training.run` trains it."""
-    models = tmp_path_factory.mktemp("notes")
-    train(load_config("starter-next-word"), "starter-next-word", "none", models, Console(quiet=True))
+    models = tmp_path_factory.mktemp("notes") / "models"
+    assert main(["--preset", "starter-next-word", "--models", str(models)]) == 0
     with TestClient(create_app(Settings(models=models, generate_model="starter-next-word"))) as client:
         yield client
 
 
 class TestThreeLines:
-    def test_the_text_has_14_words_15_ids_with_padding_12_samples_and_the_longest_has_6(self) -> None:
-        corpus = load_corpus(load_config("starter-next-word"))
+    def test_the_text_has_14_words_15_ids_with_padding_12_samples_and_the_longest_has_6(self, tmp_path: Path) -> None:
+        corpus = load_corpus(load_config("starter-next-word"), tmp_path)
         words = corpus.tokenizer.vocabulary_size - len(corpus.tokenizer.special_ids)
         assert words == 14
         assert words + len({corpus.tokenizer.padding_id}) == 15
-        assert corpus.predictions == 12
-        assert corpus.longest == 6
+        assert corpus.train.words - len(corpus.train) == 12  # every word but a text's first is predicted
+        assert corpus.statistics["train"].longest == 6
 
     def test_the_model_is_a_vanilla_rnn_of_32_over_an_embedding_of_10_for_200_epochs(self) -> None:
         config = load_config("starter-next-word")
@@ -151,7 +152,7 @@ class TestVanillaRnn:
         assert [parameters for _, _, parameters in recurrent_rows(module)] == [42]
 
     def test_the_summary_says_how_it_counts(self) -> None:
-        model = Classifier(ModelConfig(cell="rnn", embedding=10, hidden=3), vocabulary=20, padding_id=0, labels=2)
+        model = Classifier(ModelConfig(cell="rnn", embedding=10, hidden=3), vocabulary=20, padding_id=0, unknown_id=1, labels=2)
         assert summary_table(model).caption == HOW_COUNTED
         assert "one bias" in HOW_COUNTED
 
@@ -184,14 +185,14 @@ class TestManyToOne:
     CONFIG = ModelConfig(cell="rnn", embedding=32, hidden=32, pooling="last", head="sigmoid")
 
     def test_it_counts_as_in_the_notes(self) -> None:
-        model = Classifier(self.CONFIG, vocabulary=10_000, padding_id=0, labels=2)
+        model = Classifier(self.CONFIG, vocabulary=10_000, padding_id=0, unknown_id=1, labels=2)
         assert count_parameters(model.embedding) == 320_000
         assert count_parameters(model.recurrent) == 2_080
         assert count_parameters(model.output) == 33
 
     def test_the_graphs_softmax_is_the_sigmoid_of_the_one_unit(self, tmp_path: Path) -> None:
         torch.manual_seed(3)
-        model = Classifier(self.CONFIG, vocabulary=10_000, padding_id=0, labels=2).eval()
+        model = Classifier(self.CONFIG, vocabulary=10_000, padding_id=0, unknown_id=1, labels=2).eval()
         session = ort.InferenceSession(export_classifier(model, 2).graph, providers=["CPUExecutionProvider"])
         ids = np.random.default_rng(3).integers(1, 10_000, (5, 12))
         logits = session.run(["logits"], {"ids": ids, "lengths": np.full(5, 12, np.int32)})[0].astype(np.float64)

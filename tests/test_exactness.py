@@ -43,21 +43,24 @@ Alone = dict[Cell, list[tuple[Question, bytes]]]
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """For every cell a generator of one layer that never ends by itself, one of two that does, and a classifier."""
+    """For every cell a generator of one layer that never ends by itself, one of two that does, and classifiers."""
     folder = tmp_path_factory.mktemp("exactness")
     for cell in CELLS:
         for small in _generators(cell):
             publish_small(folder / "models", small, folder / "scratch")
-        publish_small(folder / "models", _classifier(cell), folder / "scratch")
+        for small in _classifiers(cell):
+            publish_small(folder / "models", small, folder / "scratch")
     return folder / "models"
 
 
 def _generators(cell: Cell) -> tuple[Small, Small]:
-    return Small(cell=cell, sentence_end=False), Small(cell=cell, layers=2, hidden=24)
+    return Small(cell=cell, sentence_end=False), Small(cell=cell, layers=2, hidden=24, tables="int8")
 
 
-def _classifier(cell: Cell) -> Small:
-    return Small("classify", cell, layers=2, bidirectional=True, pooling="mean")
+def _classifiers(cell: Cell) -> tuple[Small, Small]:
+    """One that reads words alone, and one with all that there is to read unknown ones too."""
+    spelling = Small("classify", cell, bidirectional=True, pooling="attention", ngrams=4, tables="int8", hidden=33)
+    return Small("classify", cell, layers=2, bidirectional=True, pooling="mean"), spelling
 
 
 def _settings(models: Path, **changes: Any) -> Settings:
@@ -73,7 +76,7 @@ def _ask(server: Server, question: Question) -> bytes:
 def _questions(server: Server, cell: Cell) -> list[Question]:
     """64 requests of every kind in turn; those that go on from a state get it from the server."""
     chance = random.Random(cell)
-    names = [small.name for small in _generators(cell)]
+    names, classifiers = [small.name for small in _generators(cell)], [small.name for small in _classifiers(cell)]
     states = {name: json.loads(_ask(server, _question(name, "the cat", return_state=True)))["state"] for name in names}
     questions: list[Question] = []
     for index in range(CLIENTS):
@@ -91,13 +94,33 @@ def _questions(server: Server, cell: Cell) -> list[Question]:
             _question(name, prompt, max_new_tokens=0, details=True, return_state=True),
             _question(name, prompt, **drawn, details=True, decoder_input_details=True),
             _question(name, chance.choice(["", "music 좋다"]), state=states[name], **drawn, details=True, return_state=True),
-            Question("/classify", {"inputs": prompt, "model": _classifier(cell).name}),
-            Question(
-                "/classify", {"inputs": PROMPTS, "model": _classifier(cell).name, "parameters": {"function_to_apply": "none"}}
-            ),
+            *(Question("/classify", {"inputs": f"{prompt} {_unheard(chance)}", "model": name}) for name in classifiers),
+            *(_list_of_texts(chance, name) for name in classifiers),
         ]
         questions.append(kinds[index % len(kinds)])
     return questions
+
+
+def _list_of_texts(chance: random.Random, model: str) -> Question:
+    """Texts of all lengths, most with words that no model knows, in any order."""
+    texts = [" ".join([prompt, *(_unheard(chance) for _ in range(chance.randrange(6)))]) for prompt in PROMPTS]
+    inputs = chance.sample(texts, len(texts))
+    return Question("/classify", {"inputs": inputs, "model": model, "parameters": {"function_to_apply": "none"}})
+
+
+def _short_texts(chance: random.Random) -> list[str]:
+    """So alike in length that they run together with those of others."""
+    words = [*WORDS, *(_unheard(chance) for _ in range(len(WORDS)))]
+    return [" ".join(chance.choices(words, k=chance.randint(1, 6))) for _ in range(8)]
+
+
+def _rows_a_batch(server: Server, name: str) -> float:
+    return server.metric("seqserve_batch_rows_sum", model=name) / server.metric("seqserve_batch_rows_count", model=name)
+
+
+def _unheard(chance: random.Random) -> str:
+    """A word of one letter or many, seldom the same one."""
+    return "".join(chance.choices("고래상어들이었다whale!", k=chance.randint(1, 30)))
 
 
 def _question(
@@ -190,7 +213,7 @@ def test_where_rows_are_few_and_taken_in_turns_they_are_answered_byte_for_byte_a
 
 
 def _check_nothing_is_left(server: Server, cell: Cell) -> None:
-    for small in (*_generators(cell), _classifier(cell)):
+    for small in (*_generators(cell), *_classifiers(cell)):
         eventually(lambda name=small.name: server.metric("seqserve_rows_in_use", model=name) == 0)  # type: ignore[misc]
         assert server.metric("seqserve_waiting", model=small.name) == 0
 
@@ -210,6 +233,22 @@ def test_a_prompt_that_is_remembered_is_answered_byte_for_byte_as_one_that_is_re
         assert server.metric("seqserve_prefix_cache_lookups_total", model=_generators(cell)[0].name, result="hit") > 10
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("cell", CELLS)
+def test_texts_with_unknown_words_are_classified_together_byte_for_byte_as_alone(cell: Cell, threads: int, models: Path) -> None:
+    """All of one model, so that they share its batches: their unknown words stand in one list of rows."""
+    chance, name = random.Random(cell), _classifiers(cell)[-1].name
+    questions = [Question("/classify", {"inputs": _short_texts(chance), "model": name}) for _ in range(CLIENTS)]
+    with serving(create_app(_settings(models))) as server:
+        alone = [(question, _ask(server, question)) for question in questions]
+        rows_alone = _rows_a_batch(server, name)
+    with serving(create_app(_settings(models, threads=threads))) as server:
+        answers = _all_at_once(server, questions, random.Random(f"{cell} {threads}"), lambda: None)
+        assert _rows_a_batch(server, name) > rows_alone, "no texts of different requests ran together"
+    assert len({answer for _, answer in alone}) == CLIENTS
+    _compare(answers, alone)
+
+
 def test_the_questions_are_of_every_kind(alone: Alone) -> None:
     """What is compared is worth comparing: long and short answers, all of them different, ends of all three kinds."""
     for cell in CELLS:
@@ -221,3 +260,4 @@ def test_the_questions_are_of_every_kind(alone: Alone) -> None:
             assert sign in told, sign
         words = [content.count(b'"special"') for _, content in alone[cell]]
         assert max(words) >= 40
+        assert {question.body["model"] for question in questions} == {s.name for s in (*_generators(cell), *_classifiers(cell))}

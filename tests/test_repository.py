@@ -88,7 +88,8 @@ def test_the_readme_tells_the_scores_of_the_models_that_are_shipped() -> None:
         manifest = artifact.load(folders[0]).manifest
         score = manifest.scores[0]
         assert f"| {name} | {manifest.task} |" in readme
-        assert f"| {score.metric} {score.value:g} | {score.baseline_value:g} ({score.baseline}) |" in readme
+        beside = ", ".join(f"{value:g} ({baseline})" for baseline, value in score.baselines.items())
+        assert f"| {score.metric} {score.value:g} | {beside} |" in readme
 
 
 def test_importing_the_service_loads_no_torch_and_nothing_of_training() -> None:

@@ -7,11 +7,14 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from service.artifact import NAME_PATTERN, Cell, Task
+from service.artifact import NAME_PATTERN, Cell, Pooling, Task, Unit
 from training.errors import ConfigError
 
+SPLITS = ("train", "valid", "test", "unlabelled")
+HUB = "hub:"
 PRESETS = Path(__file__).parent / "presets"
 STARTERS = ("starter-next-word", "starter-sentiment")
+EARLIER_STAGES = ("pretrain", "selftrain")  # their keys are named in full: epochs alone are those of fit
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -22,11 +25,15 @@ class _Frozen(BaseModel):
 
 
 class DataConfig(_Frozen):
-    """Where the text is. A relative path in a preset is relative to training/; one from the command line to where it was typed."""
+    """Where the text is. A relative path in a preset is relative to training/; one from the command line to where it was typed.
+
+    hub:NAME is a data set of the Hugging Face hub, or a folder that `datasets` can load, instead of a file.
+    """
 
     train: str | None = None
     valid: str | None = None
     test: str | None = None
+    unlabelled: str | None = Field(None, description="classification: texts without labels that pretrain reads, a .txt or a table")
     text_column: str = "text"
     label_column: str = "label"
     columns: list[str] | None = Field(None, description="names of the columns of a csv or tsv file without a header line")
@@ -38,6 +45,7 @@ class DataConfig(_Frozen):
 class TextConfig(_Frozen):
     """How text becomes words."""
 
+    unit: Unit = Field("word", description="what a model reads and writes at a time: a word, a frequent part of one, a character")
     punctuation: Literal["split", "keep", "drop"] = Field("split", description="marks: words of their own, parts of words, gone")
     lowercase: bool = False
     max_words: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
@@ -54,22 +62,61 @@ class ModelConfig(_Frozen):
     bidirectional: bool = False
     embedding: Annotated[int, Field(ge=1, le=8192)] = 128
     hidden: Annotated[int, Field(ge=1, le=8192)] = 128
-    dropout: Fraction = 0.0
+    ngrams: Annotated[int, Field(ge=0, le=6)] = Field(
+        0, description="classification: longest run of a word's characters that is read beside the word; 0 for words alone"
+    )
+    buckets: Annotated[int, Field(ge=1, le=2**20)] = Field(65_536, description="rows of the table that runs of characters share")
+    dropout: Fraction = Field(
+        0.0, description="share of numbers dropped before, between and after the layers, the same at every step"
+    )
+    word_dropout: Fraction = Field(0.0, description="share of words whose embedding is dropped everywhere in a batch")
+    weight_dropout: Fraction = Field(0.0, description="share of the weights from state to state that a batch does without")
     tied: bool = Field(True, description="generation: the output layer is the embedding")
-    pooling: Literal["last", "mean", "max"] = Field("max", description="classification: how a text's steps become one vector")
+    pooling: Pooling = Field("max", description="classification: how a text's steps become one vector; concat: last, max and mean")
     head: Literal["softmax", "sigmoid"] = Field("softmax", description="classification: one logit a label, or one in all for two")
+    tables: Literal["float32", "int8"] = Field("float32", description="how embeddings are stored: int8 has a scale a row")
+
+
+class PretrainConfig(_Frozen):
+    """Classification: both directions first learn to predict the next word of data.unlabelled and of the training texts."""
+
+    epochs: Annotated[int, Field(ge=0)] = Field(0, description="0: no pre-training")
+    batch_size: Positive = 96
+    learning_rate: Annotated[float, Field(gt=0, le=100)] = 3e-3
+    dropout: Fraction = 0.1
+    words: Positive = Field(10_000, description="the most frequent words, which are predicted; the others are only read")
+
+
+class SelfTrainConfig(_Frozen):
+    """Classification: models that learnt from the labels label data.unlabelled, and a fresh one learns from both."""
+
+    epochs: Annotated[int, Field(ge=0)] = Field(0, description="0: no self-training")
+    teachers: Positive = Field(1, description="models fitted on the labels, each with a seed of its own")
+    batch_size: Positive = 192
+    learning_rate: Annotated[float, Field(gt=0, le=100)] = 2e-3
+    dropout: Fraction = Field(0.2, description="instead of model.dropout: far more text needs less of it")
 
 
 class FitConfig(_Frozen):
+    mode: Literal["sentence", "stream"] = Field(
+        "sentence", description="generation: every row begins anew, or the rows are one text and the state is carried on"
+    )
+    window: Annotated[int, Field(ge=2)] = Field(35, description="stream: words after which the gradient is cut, but not the state")
     epochs: Positive = 10
     batch_size: Positive = 64
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0, le=100)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    schedule: Literal["constant", "linear"] = Field("constant", description="linear: falls to nothing over all epochs")
+    schedule: Literal["constant", "linear", "cosine"] = Field(
+        "constant", description="linear, cosine: after a short warm-up falls to nothing over all epochs"
+    )
     clip: Annotated[float, Field(gt=0)] = Field(1.0, description="largest norm of the gradient")
     patience: Positive = Field(3, description="epochs without a better validation loss before it stops")
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "auto"] = Field("float32", description="auto: bfloat16 on a GPU that has it")
+    average: Fraction = Field(0.0, description="weights averaged over the steps: the share that the past keeps, 0.999 say; 0: none")
+    label_smoothing: Fraction = Field(0.0, description="classification: share of every target that is spread over all labels")
+    class_weights: Literal["none", "balanced"] = Field("none", description="classification: balanced: rare labels count as much")
+    checkpoint_s: Annotated[float, Field(gt=0)] = Field(60.0, description="seconds between checkpoints within an epoch")
 
 
 class Config(_Frozen):
@@ -83,13 +130,41 @@ class Config(_Frozen):
     data: DataConfig = DataConfig()
     text: TextConfig = TextConfig()
     model: ModelConfig = ModelConfig()
+    pretrain: PretrainConfig = PretrainConfig()
+    selftrain: SelfTrainConfig = SelfTrainConfig()
     fit: FitConfig = FitConfig()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Config":
         if self.task == "generate" and self.model.bidirectional:
             raise ValueError("model.bidirectional: a model that generates must not see the words to come; use it to classify")
+        for key, given in _only_for_the_other_task(self).items():
+            if given:
+                raise ValueError(f"{key}: means nothing to a model that {self.task}s")
+        if self.pretrain.epochs and not self.model.bidirectional:
+            raise ValueError("pretrain.epochs: is for a model of two directions (model.bidirectional=true)")
+        if self.data.unlabelled is not None and not (self.pretrain.epochs or self.selftrain.epochs):
+            raise ValueError("data.unlabelled: only pretrain.epochs and selftrain.epochs read it, and both are 0")
+        if self.selftrain.epochs and self.data.unlabelled is None:
+            raise ValueError("selftrain.epochs: there is no text without labels to learn from (data.unlabelled)")
+        if self.text.unit == "char" and self.model.ngrams:
+            raise ValueError("model.ngrams: a model that reads characters one by one has no runs of them within a word")
         return self
+
+
+def _only_for_the_other_task(config: Config) -> dict[str, bool]:
+    """Keys that would be accepted and ignored, and whether they are set."""
+    if config.task == "classify":
+        return {"fit.mode": config.fit.mode == "stream"}
+    fit = config.fit
+    return {
+        "data.unlabelled": config.data.unlabelled is not None,
+        "model.ngrams": config.model.ngrams > 0,
+        "pretrain.epochs": config.pretrain.epochs > 0,
+        "selftrain.epochs": config.selftrain.epochs > 0,
+        "fit.label_smoothing": fit.label_smoothing > 0,
+        "fit.class_weights": fit.class_weights != "none",
+    }
 
 
 def preset_names() -> list[str]:
@@ -99,21 +174,23 @@ def preset_names() -> list[str]:
 def load_config(preset: str, overrides: Iterable[str] = (), data: str | None = None) -> Config:
     """The preset with `key=value` overrides laid over it and, where given, data as the place of the text.
 
-    A key is dotted (`model.hidden`), or the last part alone where only one section has it (`hidden`).
-    Raises ConfigError, naming the preset or the key.
+    A key is dotted (`model.hidden`), or the last part alone (`hidden`): that of pretrain or selftrain only where no other section
+    has it. Raises ConfigError, naming the preset or the key.
     """
     raw = _read_preset(preset)
     described = raw["description"]
     if data is not None:
-        raw["data"] = {k: v for k, v in raw.get("data", {}).items() if k not in ("train", "valid", "test")}
-        raw["data"] |= _locate(Path(data))
-    for override in overrides:
+        raw["data"] = {k: v for k, v in raw.get("data", {}).items() if k not in SPLITS}
+        raw["data"] |= {"train": data} if data.startswith(HUB) else _locate(Path(data))
+    typed = list(overrides)
+    for override in typed:
         key, equals, value = override.partition("=")
         if not equals:
             raise ConfigError(f"--set {override}: write it as key=value")
         section, leaf = _resolve(key.strip())
         target = raw if section is None else raw.setdefault(section, {})
         target[leaf] = _parse(key, value)
+    _fit_to_unlabelled(raw, typed)
     if raw["name"] != preset and raw["description"] == described:
         raw["description"] = f"Trained with the preset {preset} on data of its own."
     try:
@@ -122,24 +199,37 @@ def load_config(preset: str, overrides: Iterable[str] = (), data: str | None = N
         raise ConfigError(_describe(error)) from error
 
 
+def _fit_to_unlabelled(raw: dict[str, Any], typed: list[str]) -> None:
+    """A preset uses texts without labels where there are any, and a folder may hold some that a preset cannot use.
+
+    Only what was typed is taken at its word, and refused where it makes no sense.
+    """
+    asked = {override.partition("=")[0].strip() for override in typed}
+    files, stages = raw.get("data", {}), [raw[name] for name in EARLIER_STAGES if raw.get(name, {}).get("epochs")]
+    if not stages and not asked & {"data.unlabelled", "unlabelled"}:
+        files.pop("unlabelled", None)
+    if not files.get("unlabelled") and "selftrain.epochs" not in asked and "selftrain" in raw:
+        raw["selftrain"]["epochs"] = 0
+
+
 def _read_preset(preset: str) -> dict[str, Any]:
     path = PRESETS / f"{preset}.yaml"
     if preset not in preset_names():
         raise ConfigError(f"--preset {preset}: there is no such preset; there are {', '.join(preset_names())}")
     raw: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     files = raw.get("data", {})
-    for split in ("train", "valid", "test"):
+    for split in SPLITS:
         if files.get(split):
             files[split] = str(PRESETS.parent / files[split])
     return raw
 
 
 def _locate(path: Path) -> dict[str, str]:
-    """A file is the training data; a folder holds train, and perhaps valid and test, each as one file."""
+    """A file is the training data; a folder holds train, and perhaps valid, test and unlabelled, each as one file."""
     if not path.is_dir():
         return {"train": str(path)}
     found = {}
-    for split in ("train", "valid", "test"):
+    for split in SPLITS:
         files = sorted(p for p in path.glob(f"{split}.*") if p.is_file())
         if len(files) > 1:
             raise ConfigError(f"--data {path}: both {files[0].name} and {files[1].name} could be the {split} split")
@@ -161,6 +251,7 @@ def _resolve(key: str) -> tuple[str | None, str]:
         return None, key
     else:
         owners = [name for name, fields in sections.items() if key in fields]
+        owners = [name for name in owners if name not in EARLIER_STAGES] or owners
         if len(owners) == 1:
             return owners[0], key
     known = sorted({*(set(Config.model_fields) - set(sections)), *(f"{s}.{f}" for s in sections for f in sections[s])})

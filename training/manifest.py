@@ -2,20 +2,24 @@
 
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 
 from service import artifact
 from service.artifact import Golden, Limits, Manifest, Score, Sizes, SpecialIds, Training
-from training.config import Config
-from training.data import Corpus
+from service.words import Reader, Words
+from training.config import HUB, Config
+from training.corpus import Corpus
 from training.export import Exported
-from training.loop import Fitted, Model
-from training.model import count_parameters
+from training.hub import folder_of
+from training.loop import Fitted
+from training.model import Model, count_parameters
 from training.parity import golden_examples
 
 PACKAGES = ("torch", "onnx", "onnxruntime", "tokenizers", "datasets", "accelerate", "numpy")
 GOLDEN_EXAMPLES = 8
 GOLDEN_CHARACTERS = 60
+GOLDEN_ROWS = 1000  # looked at for them
 MAX_INPUT_WORDS = 1024  # far beyond what training looks at; a bound for the service, not for the model
 
 
@@ -41,13 +45,15 @@ def describe(
         layers=config.model.layers,
         directions=model.recurrent.directions,
         pooling=config.model.pooling if config.task == "classify" else None,
+        unit=config.text.unit,
+        ngrams=corpus.ngrams,
         sizes=Sizes(
             vocabulary=tokenizer.vocabulary_size,
             embedding=config.model.embedding,
             hidden=config.model.hidden,
             parameters=count_parameters(model),
         ),
-        precision="float32",
+        tables=config.model.tables,
         opset=artifact.MAX_OPSET,
         ir_version=artifact.MAX_IR_VERSION,
         special_ids=SpecialIds(padding=tokenizer.padding_id, unknown=tokenizer.unknown_id, end=tokenizer.end_id),
@@ -64,26 +70,42 @@ def describe(
 
 
 def _golden(config: Config, corpus: Corpus, model: Model) -> list[Golden]:
-    """Short texts, from the test split where there is one."""
-    encode = corpus.tokenizer.encode_prompt if config.task == "generate" else corpus.tokenizer.encode
-    rows = corpus.splits.test if corpus.test else corpus.splits.train
-    texts = [row.text for row in rows if encode(row.text).ids]
-    short = [text for text in texts if len(text) <= GOLDEN_CHARACTERS] or texts
-    return golden_examples(model, [(text, encode(text).ids) for text in short[:GOLDEN_EXAMPLES]])
+    """Short texts, from the test split where there is one; half of them with unknown words where a model reads these."""
+    tokenizer = corpus.tokenizer
+    rows = islice(corpus.rows("test" if len(corpus.test) else "train"), GOLDEN_ROWS)
+    texts = [row.text for row in rows]
+    short = [text for text in texts if len(text) <= GOLDEN_CHARACTERS] or sorted(texts, key=len)[:GOLDEN_EXAMPLES]
+    if config.task == "generate":
+        return golden_examples(model, [(text, Words(tokenizer.encode_prompt(text).ids)) for text in short[:GOLDEN_EXAMPLES]])
+    reader = Reader(tokenizer, corpus.ngrams)
+    read = [(text, reader.read(text)) for text in short]
+    spelt = [place for place, (_, words) in enumerate(read) if words.grams][: GOLDEN_EXAMPLES // 2]
+    others = [place for place in range(len(read)) if place not in spelt][: GOLDEN_EXAMPLES - len(spelt)]
+    return golden_examples(model, [read[place] for place in sorted([*spelt, *others])])
 
 
 def _training(config: Config, corpus: Corpus, fitted: Fitted, preset: str, command: str) -> Training:
-    splits, train = corpus.splits, Path(config.data.train or "")
-    data_name = train.parent.name if train.stem == "train" else train.name
+    rows = {split: f"{found.rows:,}" for split, found in corpus.statistics.items()}
+    data = f"{_data_name(config)}: {rows['train']} rows to train, {rows['valid']} to choose on, {rows['test']} to test"
     return Training(
         preset=preset,
         command=command,
         seed=config.seed,
         source=config.source,
-        data=f"{data_name}: {len(splits.train):,} rows to train, {len(splits.valid):,} to choose on, {len(splits.test):,} to test",
-        data_fingerprint=corpus.splits.fingerprint,
+        data=f"{data}, {rows['unlabelled']} without labels" if "unlabelled" in rows else data,
+        data_fingerprint=corpus.fingerprint,
         epochs=len(fitted.history),
         seconds=round(fitted.seconds, 1),
         packages={name: version(name) for name in PACKAGES},
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
+
+
+def _data_name(config: Config) -> str:
+    """What the data is called, without the folders that lead there: these say something about a person."""
+    given = config.data.train or ""
+    if given.startswith(HUB):
+        name = Path(given.removeprefix(HUB))
+        return f"{HUB}{name.name}" if name.is_absolute() or folder_of(given) else given
+    train = Path(given)
+    return train.parent.name if train.stem == "train" else train.name

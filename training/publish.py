@@ -4,7 +4,9 @@ import errno
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from service import artifact
@@ -12,6 +14,9 @@ from service.artifact import Manifest
 from service.errors import ArtifactError, SettingsError
 from service.inference.runtime import Runtime
 from training.errors import PublishError
+
+STAGING = ".publishing-"
+ABANDONED_S = 3600.0  # publishing takes seconds
 
 
 def next_version(models: Path, name: str) -> int:
@@ -36,7 +41,8 @@ def publish(models: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Pat
     """
     try:
         models.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".publishing-", dir=models) as staging:
+        _clear_abandoned(models)
+        with tempfile.TemporaryDirectory(prefix=STAGING, dir=models) as staging:
             while True:
                 version = next_version(models, manifest.name)
                 staged = _stage(Path(staging), manifest.model_copy(update={"version": version}), files)
@@ -49,6 +55,14 @@ def publish(models: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Pat
         raise PublishError(f"what was written does not load again: {error}") from error
     except OSError as error:
         raise PublishError(f"{models}: cannot be published to: {error.strerror or error}") from error
+
+
+def _clear_abandoned(models: Path) -> None:
+    """What runs that were killed in mid-publish left behind; never a folder that another one may be writing now."""
+    for folder in models.glob(f"{STAGING}*"):
+        with suppress(FileNotFoundError):  # one who publishes at the same time has just removed it
+            if time.time() - folder.stat().st_mtime > ABANDONED_S:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _stage(staging: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Path:

@@ -1,26 +1,40 @@
-"""What a person sees of a run: the table of layers, the table of data, curves.png and the model card."""
+"""What a person reads of a run: its data, the model's layers, its scores, its worst mistakes. Draws no pictures."""
 
-import io
-import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-import matplotlib
+import numpy as np
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 from torch import nn
 
-from service.artifact import CURVES, Manifest, Score
-from training.data import Corpus
-from training.loop import Epoch, Model
-from training.model import LanguageModel, Recurrent, count_parameters
-
-matplotlib.use("Agg")  # no screen
-from matplotlib import pyplot, ticker
+from service.artifact import Score, Unit
+from training import measures, survey
+from training.calibration import softmax
+from training.corpus import Corpus
+from training.evaluate import Evaluation
+from training.model import LanguageModel, Model, count_parameters
+from training.recurrent import Recurrent
 
 HOW_COUNTED = (
     "RNN and LSTM count one bias a gate (torch holds a second, which stays zero); GRU counts two; "
     "a tied output counts only its bias."
 )
+SHOWN_CHARACTERS = 500  # of a text among the mistakes
+
+
+def data_table(corpus: Corpus, unit: Unit = "word") -> Group:
+    """Every split's figures side by side, what the model reads of a text, and what is suspicious, in words."""
+    head, *rows = survey.figures(corpus, unit)
+    table = Table(title="Data")
+    table.add_column(head[0])
+    for split in head[1:]:
+        table.add_column(split, justify="right")
+    for name, *figures in rows:
+        table.add_row(escape(name), *figures)
+    warnings = [Text(f"! {doubt}", style="yellow") for doubt in survey.doubts(corpus, unit)]
+    return Group(table, *(Text(line) for line in survey.reading(corpus, unit)), *warnings)
 
 
 def summary_table(model: Model) -> Table:
@@ -38,16 +52,21 @@ def summary_table(model: Model) -> Table:
 
 def summary_rows(model: Model) -> Iterator[tuple[str, str, int]]:
     """One row a layer: its name, its output's shape, its trained parameters. They add up to count_parameters(model)."""
-    yield "embedding", f"(B, T, {model.embedding.embedding_dim})", count_parameters(model.embedding)
-    yield from recurrent_rows(model.recurrent)
     if isinstance(model, LanguageModel):
+        yield "embedding", f"(B, T, {model.embedding.embedding_dim})", count_parameters(model.embedding)
+        yield from recurrent_rows(model.recurrent)
         if model.projection is not None:
             yield "projection", f"(B, T, {model.projection.out_features})", count_parameters(model.projection)
         tied = model.output.weight is model.embedding.weight
         yield "output, tied" if tied else "output", f"(B, T, {model.output.out_features})", _output_parameters(model.output, tied)
-    else:
-        yield f"{model.pooling} pooling", f"(B, {model.recurrent.width})", 0
-        yield f"output, {model.head}", f"(B, {model.output.out_features})", count_parameters(model.output)
+        return
+    yield "embedding", f"(B, T, {model.embedding.words.embedding_dim})", count_parameters(model.embedding.words)
+    if model.embedding.grams is not None:
+        yield "embedding of n-grams", f"(B, T, {model.embedding.grams.embedding_dim})", count_parameters(model.embedding.grams)
+    yield from recurrent_rows(model.recurrent)
+    pooling = 0 if model.attention is None else count_parameters(model.attention)
+    yield f"{model.pooling} pooling", f"(B, {model.output.in_features})", pooling
+    yield f"output, {model.head}", f"(B, {model.output.out_features})", count_parameters(model.output)
 
 
 def recurrent_rows(recurrent: Recurrent) -> Iterator[tuple[str, str, int]]:
@@ -56,99 +75,68 @@ def recurrent_rows(recurrent: Recurrent) -> Iterator[tuple[str, str, int]]:
         yield f"{kind} {index}", f"(B, T, {recurrent.width})", count_parameters(layer)
 
 
-def data_table(corpus: Corpus) -> Table:
-    """What there is to learn from."""
-    special = len(corpus.tokenizer.special_ids)
-    table = Table(title="Data", show_header=False)
-    table.add_row("rows (train / valid / test)", f"{len(corpus.train):,} / {len(corpus.valid):,} / {len(corpus.test):,}")
-    table.add_row("words known", f"{corpus.tokenizer.vocabulary_size - special:,} (and {special} special ids)")
-    table.add_row("unknown words in train", f"{unknown_rate(corpus):.1%}")
-    table.add_row("longest text", f"{corpus.longest} words")
-    if corpus.labels:
-        table.add_row("labels", escape(", ".join(corpus.labels)))
-    else:
-        table.add_row("next words to predict", f"{corpus.predictions:,}")
-    return table
-
-
-def unknown_rate(corpus: Corpus) -> float:
-    words = [i for sample in corpus.train for i in sample.ids]
-    return words.count(corpus.tokenizer.unknown_id) / len(words)
-
-
 def score_table(scores: list[Score]) -> Table:
+    """Every score, and in a column each what the baselines reach."""
     table = Table(title="Scores")
-    for column in ("metric", "split", "this model", "baseline"):
-        table.add_column(column, justify="right" if column == "this model" else "left")
+    table.add_column("metric")
+    table.add_column("split")
+    table.add_column("this model", justify="right", style="bold")
+    baselines = baseline_names(scores)
+    for name in baselines:
+        table.add_column(escape(name), justify="right")
     for score in scores:
-        baseline = "" if score.baseline is None else f"{score.baseline_value:g} ({score.baseline})"
-        table.add_row(score.metric, score.split, f"{score.value:g}", baseline)
+        beside = [f"{score.baselines[name]:g}" if name in score.baselines else "" for name in baselines]
+        table.add_row(escape(score.metric), score.split, f"{score.value:g}", *beside)
     return table
 
 
-def curves(history: list[Epoch], best: Epoch, title: str) -> bytes:
-    """curves.png: the losses over the epochs, the exported one marked."""
-    figure, axes = pyplot.subplots(figsize=(6.4, 4), layout="constrained")
-    numbers = [epoch.number for epoch in history]
-    dots = "o" if len(history) < 40 else ""
-    axes.plot(numbers, [epoch.train_loss for epoch in history], label="train", marker=dots)
-    if best.valid_loss is not None:
-        axes.plot(numbers, [epoch.valid_loss or float("nan") for epoch in history], label="valid", marker=dots)
-    axes.axvline(best.number, color="grey", linestyle=":", label=f"exported: epoch {best.number}")
-    axes.set(title=title, xlabel="epoch", ylabel="loss (nats a prediction)")
-    axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
-    axes.legend()
-    axes.grid(alpha=0.3)
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=100, metadata={"Software": None})
-    pyplot.close(figure)
-    return image.getvalue()
+def baseline_names(scores: Iterable[Score]) -> list[str]:
+    """Every baseline that stands beside any score, each once."""
+    return list(dict.fromkeys(name for score in scores for name in score.baselines))
 
 
-def model_card(manifest: Manifest) -> str:
-    """README.md of the published folder."""
-    training, sizes = manifest.training, manifest.sizes
-    kind = f"{'bidirectional ' if manifest.directions == 2 else ''}{manifest.cell.upper()}"
-    tail = f", {manifest.pooling} pooling, labels {', '.join(manifest.labels)}" if manifest.task == "classify" else ""
-    request = json.dumps({"inputs": manifest.golden[0].text, "model": manifest.name}, ensure_ascii=False).replace("'", "'\\''")
-    lines = [
-        f"# {manifest.name}",
-        "",
-        manifest.description,
-        "",
-        f"- Task: {manifest.task} (`POST /{manifest.task}`)",
-        f"- Model: {kind}, {manifest.layers} layer(s) of {sizes.hidden}, embedding {sizes.embedding}, "
-        f"vocabulary {sizes.vocabulary:,}, {sizes.parameters:,} parameters{tail}",
-        f"- Data: {training.data}",
-        f"- The preset's own data: {training.source}",
-        f"- Trained: preset `{training.preset}`, seed {training.seed}, {training.epochs} epochs in {training.seconds:.0f} s, "
-        f"{training.created}",
-        f"- Made by: `{training.command}`",
-        f"- Data fingerprint: `{training.data_fingerprint}`",
-        "",
-        "## Scores",
-        "",
-        "| metric | split | this model | baseline |",
-        "| --- | --- | --- | --- |",
-        *(_score_line(score) for score in manifest.scores),
-        "",
-        "A split called `train` means that nothing was held out: the figure says only that the model learnt its text.",
-        "",
-        "## Try it",
-        "",
-        "```sh",
-        f"curl -s localhost:8000/{manifest.task} -H 'content-type: application/json' -d '{request}'",
-        "```",
-        "",
-        f"![training curves]({CURVES})",
-        "",
-    ]
-    return "\n".join(lines)
+def label_table(evaluation: Evaluation) -> Table:
+    """How a classifier fares label by label."""
+    table = Table(title=f"Labels ({evaluation.split})")
+    table.add_column("label")
+    for column in ("rows", "precision", "recall", "F1"):
+        table.add_column(column, justify="right")
+    for score in by_label(evaluation):
+        figures = (f"{value:.3f}" for value in (score.precision, score.recall, score.f1))
+        table.add_row(escape(score.label), f"{score.rows:,}", *figures)
+    return table
 
 
-def _score_line(score: Score) -> str:
-    baseline = "" if score.baseline is None else f"{score.baseline_value:g} ({score.baseline})"
-    return f"| {score.metric} | {score.split} | {score.value:g} | {baseline} |"
+def by_label(evaluation: Evaluation) -> list[measures.LabelScore]:
+    """One a label, in the order of the labels; none for a language model."""
+    if evaluation.answers is None:
+        return []
+    table = measures.confusion(evaluation.answers.predicted, evaluation.answers.targets, len(evaluation.labels))
+    return measures.label_scores(table, evaluation.labels)
+
+
+def mistakes(evaluation: Evaluation, corpus: Corpus, most: int = 50) -> str:
+    """A tab-separated table of the wrong answers that the model was surest of, the surest first.
+
+    It holds texts of the user: it is for the run's folder and never published. A language model's has no rows.
+    """
+    lines = ["score\tpredicted\texpected\ttext"]
+    if evaluation.answers is not None:
+        expected, predicted = evaluation.answers.targets, evaluation.answers.predicted
+        scores = softmax(evaluation.calibrated).max(axis=1)
+        wrong = np.flatnonzero(predicted != expected)
+        worst = wrong[np.argsort(-scores[wrong], kind="stable")[:most]].tolist()
+        wanted = set(worst)
+        texts = {i: row.text for i, row in enumerate(corpus.rows(evaluation.split)) if i in wanted}
+        names = [_one_cell(label) for label in evaluation.labels]
+        lines += [f"{scores[i]:.3f}\t{names[predicted[i]]}\t{names[expected[i]]}\t{_one_cell(texts[i])}" for i in worst]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _one_cell(text: str) -> str:
+    """Without the tabs and line ends that would break the table."""
+    text = " ".join(text[: SHOWN_CHARACTERS + 1].splitlines()).replace("\t", " ")
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
 
 
 def _output_parameters(output: nn.Linear, tied: bool) -> int:

@@ -1,23 +1,18 @@
-"""One file of a user's text as rows, alike from every format: each text and label as the file writes it.
+"""One source of a user's text as rows, alike from every format: each text and label as the source writes it.
 
-Owns the formats, and keeps their readers from guessing types. Knows no splits, no ids and no model.
+Owns what a row is, and that a source can be gone through again and again without ever being held in memory. Knows neither the
+formats (training.formats, training.hub) nor splits, ids or models.
 """
 
-import csv
-import glob
-import json
 import math
-import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-import datasets
-
+from training import formats, hub
 from training.config import DataConfig
 from training.errors import DataError
-
-_BUILDERS = {".txt": "text", ".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".parquet": "parquet"}
 
 
 class Row(NamedTuple):
@@ -27,117 +22,99 @@ class Row(NamedTuple):
     label: str | None
 
 
-def read_rows(path: Path, data: DataConfig, labelled: bool) -> list[Row]:
-    """The rows of one .txt, .csv, .tsv, .jsonl or .parquet file that have any text. Raises DataError."""
-    if path.suffix.lower() not in _BUILDERS:
-        raise DataError(f"{path}: not one of {', '.join(_BUILDERS)}")
+class MendedRow(Row):
+    """A row in which NUL characters were read as spaces."""
+
+    __slots__ = ()
+
+
+class Rows:
+    """The rows of one source that have any text, read afresh each time they are gone through.
+
+    Going through them raises DataError where the source cannot be read, where no row has any text or where one has no label.
+    """
+
+    def __init__(self, where: str, label_column: str, cells: Callable[[], Iterator[formats.Cells]]) -> None:
+        self._where, self._label_column, self._cells = where, label_column, cells
+
+    def __iter__(self) -> Iterator[Row]:
+        found = False
+        with told_in_one_line(self._where):
+            for cells in self._cells():
+                row = _row(cells)
+                if not row.text:
+                    continue
+                if row.label == "":
+                    raise DataError(f"{self._where}: some rows have no {self._label_column}")
+                found = True
+                yield row
+        if not found:
+            raise DataError(f"{self._where}: no row has any text")
+
+
+def read_rows(source: str, data: DataConfig, labelled: bool) -> Iterable[Row]:
+    """The rows of a .txt, .csv, .tsv, .jsonl or .parquet file, or of hub:NAME or hub:NAME:SPLIT, that have any text.
+
+    Raises DataError where the file is missing, empty, of another format, in another encoding or without the columns; what shows
+    only further on (a broken line, a row without a label) is raised when the rows are gone through.
+    """
+    columns = [data.text_column, data.label_column] if labelled else [data.text_column]
+    with told_in_one_line(source):
+        if hub.is_hub(source):
+            return Rows(source, data.label_column, hub.open_table(source, columns))
+        path = Path(source)
+        _check(path, labelled)
+        return Rows(source, data.label_column, formats.open_table(path, data, columns))
+
+
+@contextmanager
+def told_in_one_line(where: str) -> Iterator[None]:
+    """What any reader raises becomes a DataError of one line that names the source."""
+    try:
+        yield
+    except DataError as error:
+        if where in str(error):
+            raise
+        raise DataError(f"{where}: {error}") from error
+    except Exception as error:  # the readers raise whatever their parsers do
+        cause = error.__cause__ or error
+        told = getattr(cause, "strerror", None) or str(cause).strip() or repr(cause)
+        raise DataError(f"{where}: cannot be read: {told.splitlines()[0]}") from error
+
+
+def _check(path: Path, labelled: bool) -> None:
+    kind = path.suffix.lower()
+    if kind not in formats.SUFFIXES:
+        raise DataError(f"{path}: not one of {', '.join(formats.SUFFIXES)}")
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
-    if labelled and path.suffix.lower() == ".txt":
+    if labelled and kind == ".txt":
         raise DataError(f"{path}: a .txt file has no labels; classification needs .csv, .tsv, .jsonl or .parquet")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty")
-    columns = [data.text_column, data.label_column] if labelled else [data.text_column]
-    table = _read_table(path, data, columns)
-    texts = [_as_text(value) for value in table[columns[0]]]
-    labels: Iterable[str | None] = map(_as_text, table[columns[1]]) if labelled else [None] * len(texts)
-    rows = [Row(text, label) for text, label in zip(texts, labels, strict=True) if text.strip()]
-    if not rows:
-        raise DataError(f"{path}: no row has any text")
-    if any(label == "" for _, label in rows):
-        raise DataError(f"{path}: some rows have no {data.label_column}")
-    return rows
 
 
-def _read_table(path: Path, data: DataConfig, columns: list[str]) -> dict[str, list[object]]:
-    """Some columns of a file. Raises DataError, which lists the columns there are."""
-    try:
-        table = _read_jsonl(path) if path.suffix.lower() == ".jsonl" else _load(path, data)
-    except DataError:
-        raise
-    except Exception as error:  # the builders raise whatever their parsers do
-        if "corresponds to no data" in str(error):
-            raise DataError(f"{path}: no row has any text") from error
-        cause = error.__cause__ or error
-        raise DataError(f"{path}: cannot be read: {(str(cause).strip() or repr(cause)).splitlines()[0]}") from error
-    for column in columns:
-        if column not in table.column_names:
-            raise DataError(
-                f"{path}: there is no column {column!r}; there are {', '.join(table.column_names)} "
-                "(--text-column and --label-column name the right ones)"
-            )
-    return {column: table[column][:] for column in columns}
+def _row(cells: formats.Cells) -> Row:
+    """Raises DataError for a cell that is neither text nor number."""
+    text = _as_text(cells[0])
+    label = _as_text(cells[1]) if len(cells) > 1 else None
+    if "\0" not in text and (label is None or "\0" not in label):
+        return Row(text, label)
+    return MendedRow(_without_nul(text), None if label is None else _without_nul(label))
 
 
-def _load(path: Path, data: DataConfig) -> datasets.Dataset:
-    with tempfile.TemporaryDirectory(prefix="seqserve-data-") as cache:
-        datasets.disable_progress_bars()
-        datasets.logging.set_verbosity(datasets.logging.CRITICAL)
-        return datasets.load_dataset(
-            _BUILDERS[path.suffix.lower()],
-            data_files=glob.escape(str(path)),
-            split="train",
-            cache_dir=cache,
-            keep_in_memory=True,
-            **_options(path, data),
-        )
-
-
-def _read_jsonl(path: Path) -> datasets.Dataset:
-    """Every value as text: datasets' own reader makes times of texts that look like dates, and 1 of a label 01 beside a 1."""
-    with path.open(encoding="utf-8-sig") as file:
-        rows = [json.loads(line, parse_int=str, parse_float=str) for line in file if line.strip()]
-    if not rows:
-        raise DataError(f"{path}: no row has any text")
-    if not all(isinstance(row, dict) for row in rows):
-        raise ValueError("not every line is an object")
-    names = dict.fromkeys(name for row in rows for name in row)
-    return datasets.Dataset.from_dict({name: [_json_text(row.get(name)) for row in rows] for name in names})
-
-
-def _json_text(value: object) -> str | None:
-    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _options(path: Path, data: DataConfig) -> dict[str, object]:
-    kind = path.suffix.lower()
-    if kind == ".txt":
-        return {"encoding": "utf-8-sig"}
-    return _csv_options(path, data) if kind in (".csv", ".tsv") else {}
-
-
-def _csv_options(path: Path, data: DataConfig) -> dict[str, object]:
-    """Everything is read as text: pandas would turn a review that says NA into nothing, and the label 01 into 1."""
-    plain = path.suffix.lower() == ".tsv"
-    separator = "\t" if plain else ","
-    # A tsv file's quotes are part of the text; a csv file's stand around it.
-    quoting: Literal[0, 3] = csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        header = next(csv.reader(file, delimiter=separator, quoting=quoting), [])
-    # A preset's own file may have no header line where a user's has one: then the header is right.
-    columns = None if {data.text_column, data.label_column} <= set(header) else data.columns
-    if columns and len(columns) != len(header):
-        raise DataError(f"{path}: data.columns names {len(columns)} columns, the file has {len(header)}")
-    # pandas writes its row numbers under no name.
-    names = columns or [name or f"column {place}" for place, name in enumerate(header, 1)]
-    return {
-        "sep": separator,
-        "quoting": quoting,
-        "index_col": False,  # pandas would take cells that are too many for an index, and shift every column
-        "features": datasets.Features({name: datasets.Value("string") for name in names}),
-        "na_filter": False,
-        "encoding": "utf-8-sig",
-        "column_names": names,
-        "header": None if columns else 0,
-    }
+def _without_nul(text: str) -> str:
+    return text.replace("\0", " ").strip()
 
 
 def _as_text(value: object) -> str:
     """A cell as text, nothing for one that is missing. Raises DataError for what is neither text nor number."""
+    if isinstance(value, str):
+        return value.strip()
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # whole numbers beside a missing one come as fractions
-    if not isinstance(value, str | int | float):
+    if not isinstance(value, int | float):
         raise DataError(f"a cell holds a {type(value).__name__}, which is neither text nor number: {str(value)[:60]}")
-    return str(value).strip()
+    return str(value)

@@ -21,11 +21,11 @@ def classify_routes(settings: Settings, registry: Registry) -> APIRouter:
         wanted, ends_s = await exchange.read_request(request, ClassifyRequest, settings)
         exchange.check_inputs(wanted.inputs, settings)
         model, worker = registry.classifier(wanted.model)
-        encoded = await exchange.off_loop(
-            exchange.is_long(wanted.inputs), lambda: [model.tokenizer.encode(text) for text in wanted.inputs.texts]
+        texts = await exchange.off_loop(
+            exchange.is_long(wanted.inputs), lambda: [model.reader.read(text) for text in wanted.inputs.texts]
         )
-        exchange.check_words(wanted.inputs, encoded, 0, model)
-        ticket = worker.submit([words.ids for words in encoded])
+        exchange.check_words(wanted.inputs, texts, 0, model)
+        ticket = worker.submit(texts)
         function, top_k = wanted.parameters.function_to_apply, wanted.parameters.top_k
         results: list[Logits] = await exchange.answer(request, ticket, ends_s)
         scores = [

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from service.inference.ticket import Ticket
 from service.registry import Model
 from service.settings import Settings
 from service.text import Encoded
+from service.words import Words
 
 R = TypeVar("R", bound=BaseModel)
 T = TypeVar("T")
@@ -125,7 +126,7 @@ def is_long(inputs: Inputs) -> bool:
     return sum(map(len, inputs.texts)) > LONG_CHARACTERS
 
 
-def check_words(inputs: Inputs, encoded: list[Encoded], texts_only: int, model: Model) -> None:
+def check_words(inputs: Inputs, encoded: Sequence[Encoded | Words], texts_only: int, model: Model) -> None:
     """Raises InvalidRequest for a text without any word, TooLarge for one with too many.
 
     texts_only: how many of the ids of an empty text there are, which say nothing.

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from service.artifact import Cell, Score, Task
+from service.artifact import Cell, Ngrams, Score, Tables, Task, Unit
 
 
 class _Answer(BaseModel):
@@ -104,7 +104,9 @@ class ModelAnswer(_Answer):
     hidden: int
     vocabulary: int
     parameters: int
-    precision: str
+    unit: Unit
+    ngrams: Ngrams | None
+    tables: Tables
     labels: list[str]
     max_input_words: int
     state_bytes: int

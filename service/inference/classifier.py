@@ -13,12 +13,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from service.errors import InternalError
-from service.inference.runtime import Runtime, pad
+from service.errors import NoNumbers
+from service.inference.runtime import Runtime, pad_words
 from service.inference.ticket import Ticket
 from service.inference.worker import Worker
 from service.metrics import Metrics, Phase
 from service.settings import Settings
+from service.words import Words
 
 Function = Literal["softmax", "sigmoid", "none"]
 Reason = Literal["drained", "padding", "budget"]
@@ -32,11 +33,11 @@ STEP_SHARE = 0.4
 
 @dataclass(eq=False, slots=True)
 class Text:
-    """A part of a request: a text's ids."""
+    """A part of a request: a text's words."""
 
     ticket: Ticket[Logits]
     part: int
-    ids: list[int]
+    words: Words
 
 
 class Label(NamedTuple):
@@ -50,16 +51,17 @@ class Classifier(Worker[Text, Logits]):
     def __init__(self, runtime: Runtime, padding_id: int, settings: Settings, metrics: Metrics) -> None:
         super().__init__(runtime.manifest.name, settings.max_waiting, metrics, settings.request_timeout_s)
         self._runtime, self._padding_id, self._max_words = runtime, padding_id, settings.max_batch_words
+        self._vocabulary = runtime.manifest.sizes.vocabulary
         self._waiting: list[Text] = []
         self._planned: deque[tuple[list[Text], Reason]] = deque()
         self._phase = Phase(metrics, self.name, "classify")
         self._rows_in_use, self._waiting_now = metrics.rows_in_use.labels(self.name), metrics.waiting.labels(self.name)
         self.start()
 
-    def submit(self, texts: Rows[list[int]]) -> Ticket[Logits]:
-        """Accepts a request: every text's ids, not empty. Raises Overloaded or Unavailable, and then has accepted nothing."""
-        ticket: Ticket[Logits] = Ticket(len(texts), sum(map(len, texts)))
-        return self._accept(ticket, [Text(ticket, part, ids) for part, ids in enumerate(texts)])
+    def submit(self, texts: Rows[Words]) -> Ticket[Logits]:
+        """Accepts a request: every text's words, not empty. Raises Overloaded or Unavailable, and then has accepted nothing."""
+        ticket: Ticket[Logits] = Ticket(len(texts), sum(len(words.ids) for words in texts))
+        return self._accept(ticket, [Text(ticket, part, words) for part, words in enumerate(texts)])
 
     @property
     def _idle(self) -> bool:
@@ -81,21 +83,21 @@ class Classifier(Worker[Text, Logits]):
             self._rows_in_use.set(len(batch))
             self._attempt([text.ticket for text in batch], lambda: self._classify(batch))
             self._rows_in_use.set(0)
-        return sum(len(text.ids) for text in batch)
+        return sum(len(text.words.ids) for text in batch)
 
     def _classify(self, batch: list[Text]) -> None:
         for text in batch:
             self._start(text.ticket)
-        ids, lengths = pad([text.ids for text in batch], self._padding_id)
+        ids, lengths, grams = pad_words([text.words for text in batch], self._padding_id, self._vocabulary)
         started_s = time.monotonic()
-        logits = self._runtime.classify(ids, lengths)
+        logits = self._runtime.classify(ids, lengths, grams)
         self._phase.observe(time.monotonic() - started_s, len(batch), ids.size, int(lengths.sum()))
         finite: list[bool] = np.logical_and.reduce(np.isfinite(logits), axis=1).tolist()
         for text, row, usable in zip(batch, logits, finite, strict=True):
             if usable:
                 text.ticket.finish(text.part, row)
             else:
-                text.ticket.fail(InternalError("the model's answer has no usable numbers"))
+                text.ticket.fail(NoNumbers())
 
 
 def plan(waiting: Rows[Text], max_words: int) -> list[tuple[list[Text], Reason]]:
@@ -106,9 +108,9 @@ def plan(waiting: Rows[Text], max_words: int) -> list[tuple[list[Text], Reason]]
     """
     batches: list[tuple[list[Text], Reason]] = []
     batch: list[Text] = []
-    for text in sorted(waiting, key=lambda text: len(text.ids)):
+    for text in sorted(waiting, key=lambda text: len(text.words.ids)):
         if batch:
-            longest, longer = len(batch[-1].ids), len(text.ids)
+            longest, longer = len(batch[-1].words.ids), len(text.words.ids)
             over = longer * (len(batch) + 1) > max_words
             if over or (longer - longest) * len(batch) >= CALL_WORDS + STEP_SHARE * longest:
                 batches.append((batch, "budget" if over else "padding"))

@@ -7,12 +7,13 @@ own rows only.
 
 import math
 import time
+from collections.abc import Callable
 from collections.abc import Sequence as Rows
 from functools import partial
 
 import numpy as np
 
-from service.errors import InternalError
+from service.errors import NoNumbers
 from service.inference.batch import Batch
 from service.inference.prefix import PrefixCache
 from service.inference.prompt import Prompt, open_request
@@ -27,7 +28,6 @@ from service.settings import Settings
 from service.text import Tokenizer
 
 _TELL_EVERY_S = 0.01  # about as often as a screen changes its picture
-_NO_NUMBERS = "the model's answer has no usable numbers"
 _NOBODY = np.zeros(0, np.int64)
 
 
@@ -161,7 +161,7 @@ class Generator(Worker[Sequence, Generated]):
             else:
                 row.judge(float(logits[place, row.given]) - offsets[place])
                 if not math.isfinite(row.prompt_logprobs[-1]):
-                    row.ticket.fail(InternalError(_NO_NUMBERS))
+                    row.ticket.fail(NoNumbers())
                 elif row.speechless:
                     row.end_reading()
                     self._finish(row, None)
@@ -178,7 +178,7 @@ class Generator(Worker[Sequence, Generated]):
         chosen = choose(logits, [row.row for row in rows])
         for place, (row, word, finite) in enumerate(zip(rows, chosen.ids, chosen.finite, strict=True)):
             if not finite:
-                row.ticket.fail(InternalError(_NO_NUMBERS))
+                row.ticket.fail(NoNumbers())
                 continue
             if place in offsets:
                 values = logits[place]
@@ -190,15 +190,14 @@ class Generator(Worker[Sequence, Generated]):
             if row.finish_reason is not None:
                 self._finish(row, None)
             if row.ticket.progress is not None:
-                self._tell(row)
+                self._tell(row, row.ticket.progress)
 
-    def _tell(self, row: Sequence) -> None:
+    def _tell(self, row: Sequence, progress: Callable[[], None]) -> None:
         """Words that come in quick succession are told of together: nobody sees the difference, and every telling costs."""
         now_s = time.monotonic()
         if row.published == 1 or now_s - row.told_s >= _TELL_EVERY_S:
             row.told_s = now_s
-            if row.ticket.progress is not None:
-                row.ticket.progress()
+            progress()
 
     def _finish(self, sequence: Sequence, state: State | None) -> None:
         """The sequence is answered; state: after all its words but the last, None where it is in the batch."""
@@ -206,7 +205,7 @@ class Generator(Worker[Sequence, Generated]):
             if state is None:
                 state = self._batch.row(sequence) if sequence.consumed else self._runtime.initial_state(1)
             if not all(np.isfinite(part).all() for part in state):
-                sequence.ticket.fail(InternalError(_NO_NUMBERS))
+                sequence.ticket.fail(NoNumbers())
             sequence.keep(state)
         sequence.ticket.finish(sequence.part, sequence.result())
 

@@ -5,8 +5,8 @@ two (h and c) for LSTM. Row i of a batch is `[:, i, :]` of each. stack and unsta
 on the device that computed it (Held); host() fetches it.
 
 A row's answer never depends on its batch-mates: right padding is exact because the operators are told the lengths, and
-onnxruntime's fp32 kernels give a row the same bits for any batch size. `RNN` alone does so only on one thread and for two rows or
-more, and is run so.
+onnxruntime's fp32 kernels give a row the same bits for any batch size, as long as a graph sums over nothing but a first axis.
+`RNN` alone does so only on one thread and for two rows or more, and is run so.
 """
 
 import os
@@ -23,6 +23,7 @@ import onnxruntime as ort
 
 from service.artifact import Artifact, Manifest
 from service.errors import ArtifactError, SettingsError
+from service.words import Words
 
 Array = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
@@ -60,7 +61,7 @@ class Runtime:
         # onnxruntime's RNN rounds a lone row differently from one among others: it never runs alone.
         self._min_rows = 2 if self.manifest.cell == "rnn" else 1
         self._check_tensors()
-        self._check_golden()
+        self._check_golden(artifact)
 
     def initial_state(self, rows: int) -> State:
         """Zeros, each (layers, rows, hidden): the state before any word."""
@@ -86,12 +87,20 @@ class Runtime:
         logits, *after = self._session.run(self._outputs, {**inputs, **named})
         return logits, tuple(after)
 
-    def classify(self, ids: Ids, lengths: Lengths) -> Array:
-        """The logits (B, C) of whole texts, ids (B, T) padded on the right to lengths (B)."""
+    def classify(self, ids: Ids, lengths: Lengths, grams: Ids | None = None) -> Array:
+        """The logits (B, C) of whole texts, ids (B, T) padded on the right to lengths (B); see pad_words() for grams (U, slots)."""
         if len(ids) < self._min_rows:
-            return self.classify(np.repeat(ids, 2, axis=0), np.repeat(lengths, 2))[: len(ids)]
-        logits: Array = self._session.run(["logits"], {"ids": ids, "lengths": lengths})[0]
+            return self.classify(np.repeat(ids, 2, axis=0), np.repeat(lengths, 2), grams)[: len(ids)]
+        inputs: dict[str, npt.NDArray[Any]] = {"ids": ids, "lengths": lengths}
+        if self.manifest.ngrams is not None:
+            # The graph's sums are the same to the bit for any number of rows but none.
+            inputs["grams"] = np.zeros((1, self.manifest.ngrams.slots), np.int64) if grams is None else grams
+        logits: Array = self._session.run(["logits"], inputs)[0]
         return logits
+
+    def classify_texts(self, texts: Sequence[Words]) -> Array:
+        """The logits (B, C) of texts, all of them in one batch."""
+        return self.classify(*pad_words(texts, self.manifest.special_ids.padding, self.manifest.sizes.vocabulary))
 
     def _run_bound(self, inputs: dict[str, npt.NDArray[Any]], state: dict[str, "Array | ort.OrtValue"]) -> tuple[Array, Held]:
         """One step whose state stays where it is computed; only ids go in and logits come out."""
@@ -120,12 +129,14 @@ class Runtime:
             if expected != actual:
                 raise ArtifactError(f"{self._where}: the graph's {kind}s are {actual}, the manifest says {expected}")
 
-    def _check_golden(self) -> None:
+    def _check_golden(self, artifact: Artifact) -> None:
         """All golden examples as one padded batch give the logits that the trainer saw."""
         golden = self.manifest.golden
-        ids, lengths = pad([example.ids for example in golden], self.manifest.special_ids.padding)
         try:
-            logits = self._answer_in_two_steps(ids, lengths) if self.manifest.task == "generate" else self.classify(ids, lengths)
+            if self.manifest.task == "generate":
+                logits = self._answer_in_two_steps(*pad([example.ids for example in golden], self.manifest.special_ids.padding))
+            else:
+                logits = self.classify_texts([artifact.encode(example.text) for example in golden])
             for row, example in zip(logits, golden, strict=True):
                 worst = np.max(np.abs(row[example.outputs] - np.asarray(example.logits, np.float32)))
                 if not worst <= GOLDEN_TOLERANCE:
@@ -164,6 +175,20 @@ def pad(rows: Sequence[Sequence[int]], padding_id: int) -> tuple[Ids, Lengths]:
     for target, row in zip(ids, rows, strict=True):
         target[: len(row)] = row
     return ids, lengths
+
+
+def pad_words(texts: Sequence[Words], padding_id: int, vocabulary: int) -> tuple[Ids, Lengths, Ids | None]:
+    """Texts as one batch: ids and lengths as pad(), and the rows (U, slots) of their unknown words one after another, if any.
+
+    An id from the size of the vocabulary on is numbered afresh, as the size plus its row in all of these.
+    """
+    ids, lengths = pad([text.ids for text in texts], padding_id)
+    grams = [row for text in texts for row in text.grams]
+    if not grams:
+        return ids, lengths, None
+    before = np.cumsum([0, *(len(text.grams) for text in texts[:-1])])
+    ids += np.where(ids >= vocabulary, before[:, None], 0)
+    return ids, lengths, np.stack(grams)
 
 
 def host(held: Held) -> State:

@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime as ort
 
 from service.artifact import Artifact
-from service.inference.runtime import pad
+from service.inference.runtime import pad, pad_words
 
 TOGETHER = 32  # texts that are there at once, to be grouped as one likes
 
@@ -41,9 +41,9 @@ def sentences_per_s(loaded: Artifact, sentences: list[str], group: int, seconds:
     session, done, started_s = open_session(loaded), 0, time.perf_counter()
     while time.perf_counter() - started_s < seconds:
         first = done % (len(sentences) - TOGETHER)
-        rows = sorted((loaded.tokenizer.encode(text).ids for text in sentences[first : first + TOGETHER]), key=len)
+        rows = sorted((loaded.encode(text) for text in sentences[first : first + TOGETHER]), key=lambda words: len(words.ids))
         for at in range(0, TOGETHER, group):
-            ids, lengths = pad(rows[at : at + group], 0)
+            ids, lengths, _ = pad_words(rows[at : at + group], 0, loaded.manifest.sizes.vocabulary)
             session.run(["logits"], {"ids": ids, "lengths": lengths})
         done += TOGETHER
     return done / (time.perf_counter() - started_s)

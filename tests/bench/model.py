@@ -15,13 +15,13 @@ from service.artifact import Score
 from tests.bench.subject import BENCH
 from tests.builders import Small, small_config
 from training.config import Config
-from training.data import Corpus, load_corpus
+from training.corpus import Corpus, load_corpus
 from training.export import export_classifier, export_language_model
-from training.loop import Epoch, Fitted, Model
+from training.loop import Epoch, Fitted
 from training.manifest import describe
-from training.model import LanguageModel
+from training.model import LanguageModel, Model
 from training.publish import publish
-from training.run import build_model
+from training.stages import build_model
 
 GENERATE_VOCABULARY, CLASSIFY_VOCABULARY = 10_000, 20_000
 SPECIAL = 2  # padding and unknown
@@ -36,8 +36,9 @@ def publish_bench_models(models: Path) -> None:
     )
     with tempfile.TemporaryDirectory(prefix="seqserve-bench-") as scratch:
         for name, small in ((BENCH.generate, generator), (BENCH.classify, classifier)):
-            config = small_config(small, Path(scratch) / name).model_copy(update={"name": name, "description": "For make bench."})
-            corpus = load_corpus(config)
+            folder = Path(scratch) / name
+            config = small_config(small, folder).model_copy(update={"name": name, "description": "For make bench."})
+            corpus = load_corpus(config, folder)
             _publish(models, config, corpus, _random_model(config, corpus))
 
 
@@ -65,7 +66,7 @@ def _scale_output(model: LanguageModel) -> None:
     assert model.projection is not None  # as in the shipped preset: tied, and of another width than the state
     model.output.bias.zero_()  # what is left is proportional to the projection
     ids = torch.randint(SPECIAL, GENERATE_VOCABULARY, (16, 16), generator=torch.Generator().manual_seed(3))
-    logits = model(ids, torch.full((16,), 16))[0][:, :, SPECIAL:]
+    logits = model.logits(ids, torch.full((16,), 16))[0][:, :, SPECIAL:]
     low, high = 0.0, 10_000.0
     for _ in range(60):
         scale = (low + high) / 2

@@ -156,28 +156,51 @@ def test_only_folders_with_a_models_name_are_looked_into(tmp_path: Path) -> None
     assert [name for name, _ in versions(tmp_path)] == ["another", "good-2.words_x"]
 
 
-def test_a_model_of_the_first_schema_is_refused_by_name(folder: Path) -> None:
-    edit_manifest(folder, lambda manifest: manifest.update(schema_version=1))
-    assert "manifest.json has schema version 1, this service reads 2" in refusal(folder)
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_model_of_an_older_schema_is_refused_by_name(version: int, folder: Path) -> None:
+    edit_manifest(folder, lambda manifest: manifest.update(schema_version=version))
+    assert f"manifest.json has schema version {version}, this service reads 3" in refusal(folder)
 
 
-def test_a_model_is_what_its_weights_and_words_are_and_not_where_it_lies(small_models: Path, tmp_path: Path) -> None:
-    """By this a state is known to be of a model: sixteen bytes, the same for a copy under another version."""
-    first, second = (load(copy_version(small_models, NAME, tmp_path, version)).manifest.identity for version in (1, 2))
-    assert first == second
-    assert len(first) == 16
-    others = [load(small_models / name / "1").manifest.identity for name in ("rnn1-generate", "gru2-generate")]
-    assert len({first, *others}) == 3
-    folder = copy_version(small_models, NAME, tmp_path, 3)
-    for name in (GRAPH, TOKENIZER):
-        manifest = load(folder).manifest
-        changed = manifest.model_copy(update={"files": manifest.files | {name: "0" * 64}})
-        assert changed.identity != first
+NGRAMS = "bilstm1-classify-ngrams-int8"
 
 
-def test_a_row_of_state_takes_the_bytes_that_the_manifest_says(small_models: Path) -> None:
-    sizes = {"rnn1-generate": 1 * 1 * 16 * 4, "gru2-generate": 1 * 2 * 16 * 4, "lstm1-generate": 2 * 1 * 16 * 4}
-    for name, expected in sizes.items():
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"ngrams": None}, "manifest.json: inputs: grams have the shapes [['unknown', 24]], and ngrams are not there"),
+        ({"ngrams": {"longest": 3, "buckets": 50, "slots": 23}}, "manifest.json: inputs: grams have the shapes [['unknown', 24]]"),
+        ({"ngrams": {"longest": 2, "buckets": 50, "slots": 24}}, ""),  # found by the golden examples
+        ({"unit": "char"}, "manifest.json: ngrams: belong to a model that classifies and reads words"),
+    ],
+    ids=["none", "other slots", "shorter ones", "of characters"],
+)
+def test_a_model_whose_n_grams_are_not_those_of_its_graph_is_refused(
+    change: dict[str, Any], reason: str, small_models: Path, tmp_path: Path
+) -> None:
+    folder = copy_version(small_models, NGRAMS, tmp_path)
+    assert load(folder).manifest.ngrams
+    edit_manifest(folder, lambda manifest: manifest.update(change))
+    with pytest.raises(ArtifactError) as refused:
+        Runtime(load(folder))
+    assert reason in one_line(refused.value, folder)
+
+
+def test_a_golden_example_holds_its_unknown_words_one_by_one(small_models: Path, tmp_path: Path) -> None:
+    artifact = load(small_models / NGRAMS / "1")
+    vocabulary = artifact.manifest.sizes.vocabulary
+    assert any(max(golden.ids) >= vocabulary for golden in artifact.manifest.golden)
+    folder = copy_version(small_models, NGRAMS, tmp_path)
+    place = next(place for place, golden in enumerate(artifact.manifest.golden) if max(golden.ids) >= vocabulary)
+    ids = [min(word, vocabulary) - (word >= vocabulary) for word in artifact.manifest.golden[place].ids]
+    edit_manifest(folder, lambda manifest: manifest["golden"][place].update(ids=ids))
+    assert "the tokenizer reads " in refusal(folder)
+
+
+def test_an_artifact_encodes_a_text_as_its_golden_examples_are(small_models: Path) -> None:
+    for name in (NGRAMS, "gru1-classify"):
         artifact = load(small_models / name / "1")
-        state = Runtime(artifact).initial_state(1)
-        assert artifact.manifest.state_bytes == sum(part.nbytes for part in state) == expected
+        for golden in artifact.manifest.golden:
+            words = artifact.encode(golden.text)
+            assert words.ids == golden.ids
+            assert len(words.grams) == max(0, max(golden.ids) + 1 - artifact.manifest.sizes.vocabulary)

@@ -7,6 +7,7 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.metrics import CONTENT_TYPE, Metrics, Phase
+from tests.conftest import CLASSIFIERS, GENERATORS
 from tests.service.http.ask import PROMPT, classify, generate
 from tests.service.http.test_app import ROUTES
 
@@ -108,7 +109,7 @@ def test_every_label_is_one_of_a_known_few(client: TestClient) -> None:
     generate(client, [PROMPT, "a"])
     classify(client, ["a", PROMPT])
     known = {
-        "model": {GENERATE, CLASSIFY, "rnn1-generate", "gru2-generate", "gru1-classify"},
+        "model": {small.name for small in (*GENERATORS, *CLASSIFIERS)},
         "phase": {"prefill", "decode", "classify"},
         "outcome": {"answer", "error", "deadline", "cancelled"},
         "reason": {"drained", "padding", "budget"},
@@ -204,5 +205,5 @@ def test_inputs_that_a_full_queue_refused_are_counted(client: TestClient) -> Non
 
 def test_models_that_serve_are_told_with_version_and_task(client: TestClient) -> None:
     assert value(client, "seqserve_model_info", model=GENERATE, version="1", task="generate") == 1
-    assert value(client, "seqserve_model_info") == 5
+    assert value(client, "seqserve_model_info") == len((*GENERATORS, *CLASSIFIERS))
     assert value(client, "seqserve_refused_models") == 0

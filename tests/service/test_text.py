@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.text import END, PADDING, UNKNOWN, Tokenizer
+from service.text import END, PADDING, SPACE, UNKNOWN, Encoded, Tokenizer, character_ngrams
 from tests.builders import WORDS
 from training.config import TextConfig
 from training.vocabulary import build_vocabulary
@@ -202,3 +202,74 @@ def test_a_tokenizer_that_is_not_one_of_ours_is_refused_with_a_reason(fault: str
 def test_what_is_no_tokenizer_at_all_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="^its tokenizer cannot be read: "):
         Tokenizer.from_json(text)
+
+
+# Unknown words, told apart
+
+
+@given(st.lists(st.sampled_from([*WORDS, "고래", "whale", "고래들"]), min_size=1, max_size=12))
+def test_numbered_ids_tell_unknown_words_apart_and_leave_the_known_as_they_are(words: list[str]) -> None:
+    encoded = SPLIT.encode(" ".join(words))
+    ids, unknown = encoded.numbered(SPLIT.vocabulary_size)
+    assert unknown == encoded.unknown_words
+    for at, (word, plain, numbered) in enumerate(zip(words, encoded.ids, ids, strict=True)):
+        if at in encoded.unknown:
+            assert unknown[numbered - SPLIT.vocabulary_size] == word
+        else:
+            assert numbered == plain
+
+
+def test_numbering_leaves_what_was_read_as_it_was() -> None:
+    encoded = Encoded([5, 1, 6], {1: "고래"})
+    assert encoded.numbered(100) == ([5, 100, 6], ["고래"])
+    assert encoded.ids == [5, 1, 6]
+
+
+# Runs of characters
+
+# The rows of two words in a table of 65,536, up to four characters a run: with other ones every trained model would be worthless.
+ROWS_OF_MOVIE_IN_KOREAN = [17267, 64752, 614, 57897, 38708, 21460, 22079, 4124]
+ROWS_OF_MOVIE = [
+    *(62057, 37701, 15237, 13938, 31323, 30438, 31709, 45471, 5492, 22471),
+    *(37047, 44230, 8705, 21124, 35018, 44021, 25368, 31572, 27027, 21179),
+]
+any_word = st.text(max_size=30)
+
+
+@pytest.mark.parametrize(("word", "rows"), [("영화", ROWS_OF_MOVIE_IN_KOREAN), ("movie", ROWS_OF_MOVIE)])
+def test_a_word_has_the_rows_that_models_were_trained_with(word: str, rows: list[int]) -> None:
+    assert character_ngrams(word, 4, 65_536, 24) == rows + [0] * (24 - len(rows))
+
+
+@given(any_word, st.integers(1, 6), st.integers(1, 1000), st.integers(1, 40))
+def test_every_word_has_as_many_rows_as_there_are_slots_the_filled_ones_first(
+    word: str, longest: int, buckets: int, slots: int
+) -> None:
+    rows = character_ngrams(word, longest, buckets, slots)
+    assert len(rows) == slots
+    filled = [row for row in rows if row]
+    assert rows == filled + [0] * (slots - len(filled))
+    assert all(1 <= row <= buckets for row in filled)
+    assert rows == character_ngrams(word, longest, buckets, slots)
+
+
+@given(any_word.filter(lambda word: not word.startswith(SPACE)))
+def test_a_word_has_the_same_rows_with_a_space_before_it_as_without(word: str) -> None:
+    assert character_ngrams(SPACE + word, 4, 65_536, 24) == character_ngrams(word, 4, 65_536, 24)
+
+
+@given(st.text(min_size=40, max_size=80))
+def test_of_a_long_word_runs_are_taken_from_its_beginning_to_its_end(word: str) -> None:
+    every = character_ngrams(word, 3, 10**9, 3 * len(word) + 9)
+    every = [row for row in every if row]
+    taken = character_ngrams(word, 3, 10**9, 24)
+    places = [every.index(row) for row in taken]
+    assert set(taken) <= set(every)
+    assert min(places) < len(every) / 12
+    assert taken[-1] in every[-len(every) // 12 :]
+
+
+def test_a_word_shares_the_runs_of_its_stem_with_its_other_forms() -> None:
+    stem, inflected, other = (set(character_ngrams(word, 3, 65_536, 24)) - {0} for word in ("재미있", "재미있었다", "지루하다"))
+    assert len(stem & inflected) >= 6
+    assert not stem & other

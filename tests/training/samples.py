@@ -8,6 +8,8 @@ from pathlib import Path
 
 import datasets
 
+from training.config import Config, DataConfig, FitConfig
+
 WORDS = "오늘 날씨가 정말 좋다 집 앞 공원에 있다 the cat sat on a mat".split()
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 
@@ -58,3 +60,19 @@ def write_labelled(path: Path, count: int = 60, labels: Sequence[str] = ("down",
 def left_in(models: Path) -> list[str]:
     """Everything below a models folder, whether it should be there or not."""
     return sorted(str(path.relative_to(models)) for path in models.rglob("*"))
+
+
+def classify(train: Path | str, **data: object) -> Config:
+    """For the tests of data: what is not about it stays as it is by default."""
+    return Config(
+        name="t",
+        task="classify",
+        description="d",
+        source="the moon",
+        data=DataConfig.model_validate({"train": str(train), **data}),
+        fit=FitConfig(batch_size=2),
+    )
+
+
+def generate(train: Path | str, **data: object) -> Config:
+    return classify(train, **data).model_copy(update={"task": "generate"})

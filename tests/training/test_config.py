@@ -125,15 +125,25 @@ def test_a_preset_that_is_silent_about_a_section_can_still_have_it_set() -> None
     assert load_config("korean-next-word", ["data.columns=[text]"]).data.columns == ["text"]
 
 
-def test_every_key_can_be_set_by_its_dotted_name_and_by_its_last_part() -> None:
-    """No two sections share a field's name, so no bare key is ambiguous."""
-    bare = [key.rpartition(".")[2] for key in leaves()]
-    assert len(bare) == len(set(bare))
-    for key in [*leaves(), *bare]:
+@pytest.mark.parametrize("preset", [ANY, CLASSIFIES])
+def test_every_key_can_be_set_by_its_dotted_name_and_by_its_last_part(preset: str) -> None:
+    for key in [*leaves(), *(key.rpartition(".")[2] for key in leaves())]:
         with pytest.raises(ConfigError, match=r"valid|should be|must") as refusal:
-            load_config(ANY, [f"{key}=[[never a value]]"])
+            load_config(preset, [f"{key}=[[never a value]]"])
         assert key in str(refusal.value)
         assert "no such key" not in str(refusal.value)
+
+
+def test_a_bare_key_is_never_that_of_an_earlier_stage_where_another_section_has_it() -> None:
+    """Whoever typed epochs=3 before there were such stages means the same today."""
+    shared = [key for key in leaves() if not key.startswith(("pretrain.", "selftrain."))]
+    assert len(shared) == len({key.rpartition(".")[2] for key in shared})
+    preset = load_config("korean-sentiment")
+    config = load_config("korean-sentiment", ["epochs=77", "batch_size=78", "learning_rate=79", "dropout=0.77"])
+    assert (config.fit.epochs, config.fit.batch_size, config.fit.learning_rate) == (77, 78, 79)
+    assert config.model.dropout == 0.77
+    assert (config.pretrain, config.selftrain) == (preset.pretrain, preset.selftrain)
+    assert load_config("korean-sentiment", ["words=123"]).pretrain.words == 123
 
 
 @pytest.mark.parametrize(
@@ -186,7 +196,19 @@ def test_an_override_without_an_equals_sign_is_refused_with_how_to_write_it() ->
         ("learning_rate=.inf", "fit.learning_rate"),
         ("weight_decay=-1", "fit.weight_decay"),
         ("clip=0", "fit.clip"),
-        ("schedule=cosine", "fit.schedule"),
+        ("schedule=step", "fit.schedule"),
+        ("learning_rate=101", "fit.learning_rate"),
+        ("average=1", "fit.average"),
+        ("mode=lines", "fit.mode"),
+        ("window=1", "fit.window"),
+        ("checkpoint_s=0", "fit.checkpoint_s"),
+        ("class_weights=equal", "fit.class_weights"),
+        ("unit=syllable", "text.unit"),
+        ("ngrams=7", "model.ngrams"),
+        ("buckets=0", "model.buckets"),
+        ("tables=int4", "model.tables"),
+        ("pretrain.epochs=-1", "pretrain.epochs"),
+        ("selftrain.teachers=0", "selftrain.teachers"),
         ("precision=int8", "fit.precision"),
         ("seed=-1", "seed"),
         ("seed=2147483648", "seed"),
@@ -274,7 +296,88 @@ def test_a_model_that_classifies_may_read_backwards_with_any_cell(cell: Cell) ->
     assert (config.model.bidirectional, config.model.cell) == (True, cell)
 
 
+REFUSED_TOGETHER = [
+    (ANY, "data.unlabelled=texts.txt", "data.unlabelled"),
+    (ANY, "model.ngrams=3", "model.ngrams"),
+    (ANY, "pretrain.epochs=1", "pretrain.epochs"),
+    (ANY, "fit.label_smoothing=0.1", "fit.label_smoothing"),
+    (ANY, "fit.class_weights=balanced", "fit.class_weights"),
+    (CLASSIFIES, "fit.mode=stream", "fit.mode"),
+]
+
+
+@pytest.mark.parametrize(("preset", "override", "key"), REFUSED_TOGETHER)
+def test_what_means_nothing_to_the_task_is_refused_and_not_ignored(preset: str, override: str, key: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{re.escape(key)}: means nothing") as refusal:
+        load_config(preset, [override])
+    assert len(str(refusal.value).splitlines()) == 1
+
+
+def test_pre_training_needs_both_directions() -> None:
+    with pytest.raises(ConfigError, match=r"^pretrain\.epochs: .*two directions"):
+        load_config(CLASSIFIES, ["pretrain.epochs=1", "bidirectional=false"])
+
+
+def test_characters_have_no_runs_of_characters_within_them() -> None:
+    with pytest.raises(ConfigError, match=r"^model\.ngrams: "):
+        load_config(CLASSIFIES, ["unit=char", "ngrams=3"])
+
+
+# Texts without labels
+
+
+@pytest.fixture
+def with_unlabelled(tmp_path: Path) -> Path:
+    """A data folder that has some."""
+    for name in ("train.csv", "unlabelled.txt"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("preset", "overrides", "read"),
+    [
+        (CLASSIFIES, [], False),
+        (CLASSIFIES, ["pretrain.epochs=1"], True),
+        (CLASSIFIES, ["selftrain.epochs=1"], True),
+        ("korean-sentiment", [], True),
+        ("korean-sentiment", ["pretrain.epochs=0"], True),
+        ("korean-sentiment", ["pretrain.epochs=0", "selftrain.epochs=0"], False),
+        ("korean-next-word", [], False),
+        (ANY, [], False),
+    ],
+)
+def test_those_beside_the_training_text_are_read_where_a_stage_learns_from_them(
+    with_unlabelled: Path, preset: str, overrides: list[str], read: bool
+) -> None:
+    found = load_config(preset, overrides, data=str(with_unlabelled)).data.unlabelled
+    assert found == (str(with_unlabelled / "unlabelled.txt") if read else None)
+
+
+def test_those_that_were_typed_are_read_instead_of_those_in_the_folder(with_unlabelled: Path) -> None:
+    for key in ("unlabelled", "data.unlabelled"):
+        assert load_config("korean-sentiment", [f"{key}=mine.txt"], str(with_unlabelled)).data.unlabelled == "mine.txt"
+
+
+def test_a_preset_that_would_learn_from_them_does_without_where_there_are_none() -> None:
+    config = load_config("korean-sentiment", data="reviews.csv")
+    assert config.data.unlabelled is None
+    assert config.selftrain.epochs == 0
+    assert config.pretrain == load_config("korean-sentiment").pretrain  # it reads the training texts
+
+
+def test_self_training_that_was_asked_for_needs_them() -> None:
+    with pytest.raises(ConfigError, match=r"^selftrain\.epochs: there is no text without labels") as refusal:
+        load_config(CLASSIFIES, ["selftrain.epochs=1"], "reviews.csv")
+    assert len(str(refusal.value).splitlines()) == 1
+
+
 # Where the data is
+
+
+def test_a_data_set_of_the_hub_is_taken_by_its_name() -> None:
+    data = load_config(CLASSIFIES, data="hub:owner/reviews").data
+    assert (data.train, data.valid, data.test) == ("hub:owner/reviews", None, None)
 
 
 def test_a_file_typed_as_data_is_the_training_split_and_nothing_of_the_preset_s_files_is_left() -> None:

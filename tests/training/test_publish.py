@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,9 +18,11 @@ from service import artifact
 from service.artifact import Manifest, load, sha256, versions
 from service.inference.runtime import Runtime, pad
 from tests.builders import Small, publish_small, small_model
+from tests.training.commands import files_no_larger_than
 from tests.training.samples import left_in
 from training.errors import PublishError
-from training.publish import next_version, publish
+from training.model import LanguageModel
+from training.publish import STAGING, next_version, publish
 
 ROOT = Path(__file__).parents[2]
 SMALL = Small(cell="gru")
@@ -55,11 +58,12 @@ def visible(models: Path) -> list[str]:
 
 def test_what_was_published_loads_and_answers_as_the_model_did(published: Path, tmp_path: Path) -> None:
     _, corpus, model = small_model(SMALL, tmp_path)
+    assert isinstance(model, LanguageModel)
     runtime = Runtime(load(published))
     ids, lengths = pad([corpus.tokenizer.encode_prompt("the cat sat").ids], corpus.tokenizer.padding_id)
     logits, _ = runtime.step(ids, lengths, runtime.initial_state(1))
     with torch.no_grad():
-        expected = model(torch.from_numpy(ids), torch.from_numpy(lengths).long())[0][0, -1]
+        expected = model.logits(torch.from_numpy(ids), torch.from_numpy(lengths).long())[0][0, -1]
     assert torch.allclose(torch.from_numpy(logits[0]), expected, atol=1e-4)
 
 
@@ -217,12 +221,37 @@ def test_a_file_where_the_model_s_folder_should_be_is_refused_and_left_alone(
     assert left_in(tmp_path) == [manifest.name]
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.999])
+def test_on_a_full_disk_nothing_is_published(manifest: Manifest, files: dict[str, bytes], tmp_path: Path, share: float) -> None:
+    largest = max(len(content) for content in files.values())
+    with pytest.raises(PublishError, match="File too large") as refusal, files_no_larger_than(int(share * largest)):
+        publish(tmp_path, manifest, files)
+    assert str(refusal.value).startswith(f"{tmp_path}: cannot be published to")
+    assert len(str(refusal.value).splitlines()) == 1
+    assert left_in(tmp_path) == []
+
+
+def test_what_was_abandoned_an_hour_ago_is_cleared_away_and_what_another_may_be_writing_is_not(
+    manifest: Manifest, files: dict[str, bytes], tmp_path: Path
+) -> None:
+    now = time.time()
+    for name, age_s in (("old", 3700), ("young", 3500), ("new", 0)):
+        half = tmp_path / f"{STAGING}{name}" / manifest.name / "1"
+        half.mkdir(parents=True)
+        (half / "model.onnx").write_bytes(b"half")
+        os.utime(tmp_path / f"{STAGING}{name}", (now - age_s, now - age_s))
+    assert publish(tmp_path, manifest, files).name == "1"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{STAGING}new", f"{STAGING}young", manifest.name]
+    assert visible(tmp_path) == [f"{manifest.name}/1"]
+
+
 # Killed
 
 # Publishes into one folder after another, and is killed at the first flush to disk, the second, and so on; every flush is a
-# place where a crash of the machine could leave any part of what was written before it.
+# place where a crash of the machine could leave any part of what was written before it. Then again and again into one folder,
+# and is killed at any moment.
 KILLED = """
-import os, signal, sys
+import os, random, signal, sys, time
 from pathlib import Path
 from service.artifact import Manifest
 from training.publish import publish
@@ -247,7 +276,18 @@ for last in range(1, deaths + 1):
         publish(target / str(last), manifest, files)
         os._exit(0)
     print(os.waitstatus_to_exitcode(os.wait()[1]))
+
+chance = random.Random(1)
+for _ in range(deaths):
+    child = os.fork()
+    if child == 0:
+        while True:
+            publish(target / "again and again", manifest, files)
+    time.sleep(chance.uniform(0.02, 0.2))
+    os.kill(child, signal.SIGKILL)
+    os.wait()
 """
+DEATHS = 8
 
 
 @pytest.fixture(scope="module")
@@ -255,7 +295,11 @@ def killed(published: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     """Folders in each of which somebody was killed while publishing, one flush later in each; and how each ended."""
     target = tmp_path_factory.mktemp("killed")
     ended = subprocess.run(
-        [sys.executable, "-c", KILLED, str(published), str(target), "8"], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", KILLED, str(published), str(target), str(DEATHS)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return target, [int(line) for line in ended.stdout.splitlines()]
 
@@ -263,12 +307,18 @@ def killed(published: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
 def test_one_killed_while_publishing_leaves_no_version_or_a_whole_one(killed: tuple[Path, list[int]], manifest: Manifest) -> None:
     target, ends = killed
     deaths = ends.count(-signal.SIGKILL)
-    assert ends == [-signal.SIGKILL] * deaths + [0] * (8 - deaths)
-    assert 4 <= deaths < 8  # model, tokenizer, manifest, their folder; in the end it came through unharmed
-    seen = [visible(target / str(last)) for last in range(1, 9)]
+    assert ends == [-signal.SIGKILL] * deaths + [0] * (DEATHS - deaths)
+    assert 4 <= deaths < DEATHS  # model, tokenizer, manifest, their folder; in the end it came through unharmed
+    seen = [visible(target / str(last)) for last in range(1, DEATHS + 1)]
     assert seen == sorted(seen)  # nothing for a while, and then for good
     assert seen[:4] == [[]] * 4
     assert seen[-1] == [f"{manifest.name}/1"]
+
+
+def test_one_killed_at_any_moment_leaves_none_but_whole_versions(killed: tuple[Path, list[int]], manifest: Manifest) -> None:
+    seen = visible(killed[0] / "again and again")
+    assert seen == [f"{manifest.name}/{version}" for version in range(len(seen), 0, -1)]
+    assert len(seen) > 1
 
 
 def test_after_one_was_killed_the_next_publishes_as_ever(

@@ -1,25 +1,21 @@
-"""What a person sees of a run adds up, survives any text, and can be typed again."""
+"""What a person reads of a run adds up, and survives any text."""
 
 import io
-import json
-import shlex
-import struct
-import zlib
-from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, RenderableType
 
-from service.artifact import Cell, Manifest, Score, load
-from tests.builders import Small, publish_small, small_config, small_model
+from service.artifact import Cell, Score
+from tests.builders import Small, small_model
+from tests.training.corpora import corpus_of, evaluation_of, indifferent, texts
 from training import report
-from training.config import Config
-from training.loop import Epoch
+from training.calibration import softmax
+from training.evaluate import Answers, Evaluation, evaluate
 from training.model import count_parameters
+from training.rows import Row
 
-HISTORY = [Epoch(1, 2.0, 2.5, 10.0), Epoch(2, 1.5, 2.0, 11.0), Epoch(3, 1.0, 2.2, 12.0)]
 KINDS = [
     Small(cell="rnn", tied=False),
     Small(cell="gru", layers=2),
@@ -28,35 +24,16 @@ KINDS = [
     Small("classify", "gru", layers=2, bidirectional=True),
     Small("classify", "rnn", pooling="last", head="sigmoid"),
     Small("classify", "lstm", pooling="mean", labels=("a", "b", "c")),
+    Small("classify", "lstm", pooling="attention", ngrams=3),
+    Small("classify", "gru", pooling="concat", ngrams=2, tables="int8", bidirectional=True),
 ]
+LABELS = ["긍정", "부정", "[bold]"]
 
 
-def shown(table: Table) -> str:
+def shown(table: RenderableType) -> str:
     out = io.StringIO()
     Console(file=out, width=200).print(table)
     return out.getvalue()
-
-
-def png_size(image: bytes) -> tuple[int, int]:
-    """Width and height of a PNG whose every chunk is whole."""
-    assert image[:8] == b"\x89PNG\r\n\x1a\n"
-    at, kinds = 8, []
-    while at < len(image):
-        (length,) = struct.unpack(">I", image[at : at + 4])
-        kind, body = image[at + 4 : at + 8], image[at + 8 : at + 8 + length]
-        assert struct.unpack(">I", image[at + 8 + length : at + 12 + length])[0] == zlib.crc32(kind + body)
-        kinds.append(kind)
-        at += 12 + length
-    assert (kinds[0], kinds[-1]) == (b"IHDR", b"IEND")
-    width, height = struct.unpack(">II", image[16:24])
-    return width, height
-
-
-@pytest.fixture(scope="module", params=[Small(), Small("classify", "gru", bidirectional=True)], ids=lambda small: small.name)
-def described(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Manifest]:
-    folder, small = tmp_path_factory.mktemp("described"), request.param
-    path = publish_small(folder / "models", small, folder / "scratch")
-    return small_config(small, folder / "scratch" / small.name), load(path).manifest
 
 
 # Tables
@@ -90,112 +67,101 @@ def test_a_bidirectional_classifier_s_layers_are_twice_as_wide(tmp_path: Path) -
     ]
 
 
-def test_the_data_table_says_what_there_is_to_learn_from(tmp_path: Path) -> None:
-    config, corpus, _ = small_model(Small(), tmp_path)
-    table = shown(report.data_table(corpus))
-    assert config.task == "generate"
-    for figure in ("41 / 0 / 0", str(corpus.tokenizer.vocabulary_size - 3), f"{corpus.predictions:,}", f"{corpus.longest} words"):
-        assert figure in table
+def test_the_table_of_n_grams_and_the_weights_of_attention_are_layers_of_their_own(tmp_path: Path) -> None:
+    _, corpus, model = small_model(Small("classify", "lstm", pooling="attention", ngrams=3), tmp_path)
+    rows = {name: (shape, parameters) for name, shape, parameters in report.summary_rows(model)}
+    assert corpus.ngrams is not None
+    assert rows["embedding of n-grams"] == ("(B, T, 12)", 12 * (corpus.ngrams.buckets + 1))
+    assert rows["attention pooling"][1] >= 16
 
 
-def test_the_data_table_of_a_classifier_names_its_labels(tmp_path: Path) -> None:
-    _, corpus, _ = small_model(Small("classify", labels=("부정", "긍정", "중립")), tmp_path)
-    assert "긍정, 부정, 중립" in shown(report.data_table(corpus))
+def test_what_concat_pools_is_three_times_as_wide(tmp_path: Path) -> None:
+    _, _, model = small_model(Small("classify", "gru", pooling="concat"), tmp_path)
+    assert ("concat pooling", "(B, 48)", 0) in list(report.summary_rows(model))
+
+
+def test_the_data_table_says_what_there_is_and_what_is_suspicious(tmp_path: Path) -> None:
+    _, corpus = corpus_of(tmp_path, texts("a b c", "b a c", "c"), test=texts("a new newer word"))
+    found = shown(report.data_table(corpus))
+    for figure in ("train", "test", "3 words known", "4 next words to predict", "75.0%", "! many words are unknown"):
+        assert figure in found
+    assert "characters" in shown(report.data_table(corpus, "char"))
 
 
 @pytest.mark.parametrize("label", ["[/red]", "[bold]", "[link=x]", "\\[a]"])
 def test_a_label_is_shown_as_it_is_written_whatever_it_looks_like(label: str, tmp_path: Path) -> None:
     _, corpus, _ = small_model(Small("classify", labels=("up", label)), tmp_path)
     assert label in shown(report.data_table(corpus))
+    evaluation = evaluation_of(["up", label])
+    assert label in shown(report.label_table(evaluation))
+    assert label in shown(report.score_table([Score(metric=f"F1 of {label}", split="test", value=0.5)]))
 
 
-def test_the_unknown_rate_is_the_share_of_training_words_outside_the_vocabulary(tmp_path: Path) -> None:
-    _, corpus, _ = small_model(Small("classify"), tmp_path)
-    unknown, known = corpus.tokenizer.unknown_id, corpus.train[0].ids[0]
-    some = replace(corpus, train=[corpus.train[0]._replace(ids=[known, unknown, known, known])])
-    assert report.unknown_rate(some) == 0.25
-    assert report.unknown_rate(corpus) == 0
-
-
-def test_the_score_table_has_every_score_beside_its_baseline() -> None:
-    table = shown(
+def test_the_score_table_has_every_score_and_a_column_a_baseline() -> None:
+    found = shown(
         report.score_table(
             [
-                Score(metric="accuracy", split="test", value=0.9125, baseline="a guess", baseline_value=0.5),
+                Score(metric="accuracy", split="test", value=0.9125, baselines={"a guess": 0.5, "a better guess": 0.75}),
                 Score(metric="unknown word rate", split="test", value=0.01),
             ]
         )
     )
-    for figure in ("accuracy", "0.9125", "0.5 (a guess)", "unknown word rate", "0.01"):
-        assert figure in table
+    for figure in ("accuracy", "0.9125", "a guess", "0.5", "a better guess", "0.75", "unknown word rate", "0.01"):
+        assert figure in found
 
 
-# Curves
+def test_the_label_table_has_the_figures_of_every_label() -> None:
+    """Of three rows of a, two are answered a; the one of b is too."""
+    logits = np.eye(2, dtype=np.float32)[[0, 0, 1, 0]]
+    evaluation = Evaluation([], "valid", ["a", "b"], Answers(logits, np.array([0, 0, 0, 1])))
+    first, second = report.by_label(evaluation)
+    assert tuple(first) == ("a", 3, *[pytest.approx(2 / 3)] * 3)
+    assert tuple(second) == ("b", 1, 0, 0, 0)
+    assert "valid" in shown(report.label_table(evaluation))
 
 
-@pytest.mark.parametrize(
-    "history",
-    [HISTORY, HISTORY[:1], [Epoch(n, 1 / n, None, 1.0) for n in range(1, 60)], [Epoch(1, 0.0, 0.0, 1.0)]],
-    ids=["three epochs", "one epoch", "many epochs without a valid split", "nothing left to learn"],
-)
-def test_curves_are_a_real_picture(history: list[Epoch]) -> None:
-    assert png_size(report.curves(history, history[-1], "a-model")) == (640, 400)
+# Mistakes
 
 
-def test_the_same_history_draws_the_same_bytes_and_another_one_others() -> None:
-    first = report.curves(HISTORY, HISTORY[1], "a-model")
-    assert report.curves(HISTORY, HISTORY[1], "a-model") == first
-    assert report.curves(HISTORY, HISTORY[2], "a-model") != first
-    assert report.curves(HISTORY[:2], HISTORY[1], "a-model") != first
+def mistakes_of(tmp_path: Path, most: int = 50) -> tuple[Evaluation, list[Row], list[list[str]]]:
+    evaluation = evaluation_of(LABELS, rows=90)
+    assert evaluation.answers is not None
+    rows = [Row(f"text {place}\tand", LABELS[target]) for place, target in enumerate(evaluation.answers.targets)]
+    _, corpus = corpus_of(tmp_path, rows, test=rows)
+    head, *lines = report.mistakes(evaluation, corpus, most).splitlines()
+    assert head == "score\tpredicted\texpected\ttext"
+    return evaluation, rows, [line.split("\t") for line in lines]
 
 
-def test_drawing_leaves_no_figure_open() -> None:
-    from matplotlib import pyplot
-
-    report.curves(HISTORY, HISTORY[1], "a-model")
-    assert pyplot.get_fignums() == []
-
-
-# Model card
-
-
-def test_the_card_says_how_the_model_was_made_and_what_it_scored(described: tuple[Config, Manifest]) -> None:
-    config, manifest = described
-    card = report.model_card(manifest)
-    for text in (
-        f"# {manifest.name}",
-        manifest.description,
-        f"POST /{manifest.task}",
-        f"{manifest.sizes.parameters:,} parameters",
-        config.source,
-        f"seed {manifest.training.seed}",
-        manifest.training.command,
-        manifest.training.data_fingerprint,
-        manifest.training.created,
-        "curves.png",
-    ):
-        assert text in card
-    assert all(f"| {score.metric} | {score.split} | {score.value:g} |" in card for score in manifest.scores)
-    assert all(label in card for label in manifest.labels)
+def test_the_mistakes_are_all_that_is_wrong_the_surest_first(tmp_path: Path) -> None:
+    evaluation, rows, found = mistakes_of(tmp_path)
+    assert evaluation.answers is not None
+    answers, scores = evaluation.answers, softmax(evaluation.calibrated).max(axis=1)
+    assert len(found) == int((answers.predicted != answers.targets).sum()) > 3
+    assert [line[0] for line in found] == sorted((line[0] for line in found), reverse=True)
+    for score, predicted, expected, text in found:
+        place = int(text.split()[1])
+        assert text == rows[place].text.replace("\t", " ")
+        assert expected == rows[place].label != predicted
+        assert predicted == LABELS[answers.predicted[place]]
+        assert score == f"{scores[place]:.3f}"
 
 
-def test_the_card_s_request_can_be_typed_into_a_shell_whatever_the_text(described: tuple[Config, Manifest]) -> None:
-    _, manifest = described
-    text = """it's a "test" of $HOME `ls` \\ 한국어!"""
-    golden = manifest.golden[0].model_copy(update={"text": text})
-    card = report.model_card(manifest.model_copy(update={"golden": [golden]}))
-    (line,) = [line for line in card.splitlines() if line.startswith("curl ")]
-    words = shlex.split(line)
-    assert f"localhost:8000/{manifest.task}" in words
-    assert json.loads(words[words.index("-d") + 1]) == {"inputs": text, "model": manifest.name}
+def test_no_more_mistakes_are_told_than_wanted(tmp_path: Path) -> None:
+    _, _, all_of_them = mistakes_of(tmp_path)
+    assert mistakes_of(tmp_path, most=2)[2] == all_of_them[:2]
 
 
-def test_the_card_shows_a_baseline_only_where_there_is_one(described: tuple[Config, Manifest]) -> None:
-    _, manifest = described
-    scores = [
-        Score(metric="perplexity", split="test", value=12.5, baseline="bigrams", baseline_value=20),
-        Score(metric="unknown word rate", split="test", value=0.25),
-    ]
-    card = report.model_card(manifest.model_copy(update={"scores": scores}))
-    assert "| perplexity | test | 12.5 | 20 (bigrams) |" in card
-    assert "| unknown word rate | test | 0.25 |  |" in card
+def test_a_mistake_is_one_line_of_bearable_length_whatever_the_text(tmp_path: Path) -> None:
+    rows = [Row("a\nb\r\nc\td\u2028e\x85f", "x"), Row("y" * 1_000_000, "x"), Row("z", "y")]
+    _, corpus = corpus_of(tmp_path, rows, test=rows)
+    wrong = Evaluation([], "test", ["x", "y"], Answers(np.array([[0, 9], [0, 8], [7, 0]], np.float32), np.array([0, 0, 1])))
+    lines = report.mistakes(wrong, corpus).split("\n")
+    assert [line.split("\t")[-1] for line in lines[1:-1]] == ["a b c d e f", "y" * report.SHOWN_CHARACTERS + "…", "z"]
+
+
+def test_a_language_model_makes_no_mistakes_that_could_be_listed(tmp_path: Path) -> None:
+    config, corpus = corpus_of(tmp_path, texts("a b c", "b a"))
+    evaluation = evaluate(indifferent(config, corpus), corpus, config)
+    assert report.mistakes(evaluation, corpus).splitlines() == ["score\tpredicted\texpected\ttext"]
+    assert report.by_label(evaluation) == []

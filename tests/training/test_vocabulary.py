@@ -8,6 +8,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from service.text import Tokenizer
+from training import vocabulary
 from training.config import TextConfig
 from training.errors import DataError
 from training.vocabulary import build_vocabulary
@@ -15,7 +16,7 @@ from training.vocabulary import build_vocabulary
 MODES = ("split", "keep", "drop")
 SPECIAL = ("<pad>", "<unk>", "</s>")
 
-modes = st.builds(TextConfig, punctuation=st.sampled_from(MODES), lowercase=st.booleans())
+modes = st.builds(TextConfig, punctuation=st.sampled_from(MODES), lowercase=st.booleans(), unit=st.sampled_from(["word", "char"]))
 anything = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 # Words that are awkward one way or another: decomposed, with the sign for a space, special, with marks, without any letter.
 _LATIN = ["é", "e\u0301", "don't", "U.S.A.", "3,000", "ＡＢ", "İ", "ß", "a_b", "…"]
@@ -162,6 +163,24 @@ def test_case_is_kept_unless_asked_otherwise(mode: str) -> None:
     assert len(set(folded.encode("The the THE").ids)) == 1
 
 
+# Characters
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_character_is_a_piece_and_so_is_a_space(mode: str) -> None:
+    tokenizer = build_vocabulary(["가나  ab\t.\u0301"], TextConfig(unit="char", punctuation=mode), with_end=False)
+    pieces = [tokenizer.piece(i) for i in tokenizer.encode("가나  ab").ids]
+    assert pieces == [" ", "가", "나", " ", "a", "b"]
+
+
+def test_the_most_characters_are_a_number_of_characters_and_a_space_is_always_one_of_them() -> None:
+    for text in ("aaa bbb c", "aaabbbc"):
+        known = words_of(build_vocabulary([text], TextConfig(unit="char", max_words=2), with_end=True))[3:]
+        assert known == ["a", " "]
+    rare = build_vocabulary(["aaa bb"], TextConfig(unit="char", min_count=3), with_end=False)
+    assert words_of(rare)[2:] == ["a", " "]
+
+
 # Which words
 
 
@@ -177,6 +196,46 @@ def test_the_vocabulary_is_the_most_frequent_words_and_the_most_frequent_come_fi
     known = [word.strip() for word in words_of(build_vocabulary([" ".join(words)], config, with_end=True))[3:]]
     assert len(known) == len(set(known)) == min(max_words, len(frequent))
     assert [counts[word] for word in known] == sorted((counts[word] for word in frequent), reverse=True)[:max_words]
+
+
+def test_equally_frequent_words_stand_in_the_order_of_their_characters() -> None:
+    tokenizer = build_vocabulary(["나 b a 가", "c, c"], TextConfig(), with_end=False)
+    assert words_of(tokenizer)[2:] == [" c", ",", " a", " b", " 가", " 나"]
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(anything, min_size=1, max_size=8), modes, st.integers(1, 9), st.integers(1, 3))
+def test_words_are_the_same_however_little_is_held_while_they_are_counted(
+    texts: list[str], config: TextConfig, runs: int, together: int
+) -> None:
+    expected = knows_all_of(" ".join(texts), config)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vocabulary, "_KEPT_RUNS", runs)
+        patch.setattr(vocabulary, "_RUNS_TOGETHER", together)
+        assert words_of(build_vocabulary(texts, config, with_end=True)) == words_of(expected)
+
+
+def test_of_more_words_than_are_held_the_frequent_ones_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vocabulary, "_KEPT_RUNS", 50)
+    monkeypatch.setattr(vocabulary, "_KEPT_WORDS", 100)
+    texts = (f"often{number % 7} rare{number} {'twice ' * (number % 2)}" for number in range(5_000))
+    known = words_of(build_vocabulary(texts, TextConfig(max_words=8), with_end=False))[2:]
+    assert set(known) == {" twice", *(f" often{number}" for number in range(7))}
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=12) | st.from_regex(vocabulary.PLAIN, fullmatch=True), modes)
+@example("가힣az", TextConfig(lowercase=True))
+def test_plain_letters_are_one_word_under_every_setting(run: str, config: TextConfig) -> None:
+    if vocabulary.PLAIN.fullmatch(run) and config.unit == "word":
+        tokenizer = knows_all_of(run, config)
+        assert words_of(tokenizer)[3:] == [f" {run}"]
+        assert tokenizer.decode(tokenizer.encode(run).ids) == run
+
+
+def test_what_has_no_spaces_at_all_is_no_word() -> None:
+    tokenizer = build_vocabulary(["a " + "b" * 1_000_000], TextConfig(), with_end=False)
+    assert words_of(tokenizer)[2:] == [" a"]
 
 
 def test_the_end_of_a_sentence_has_an_id_only_where_it_is_asked_for() -> None:

@@ -27,7 +27,20 @@ def test_every_model_of_the_folder_is_listed(listed: dict[str, Any], service_mod
 def test_a_model_is_described_by_its_manifest(listed: dict[str, Any], service_models: Path) -> None:
     for name, model in listed.items():
         manifest = json.loads((service_models / name / "1" / "manifest.json").read_bytes())
-        for field in ("name", "version", "task", "description", "cell", "layers", "directions", "precision", "labels", "scores"):
+        for field in (
+            "name",
+            "version",
+            "task",
+            "description",
+            "cell",
+            "layers",
+            "directions",
+            "unit",
+            "ngrams",
+            "tables",
+            "labels",
+            "scores",
+        ):
             assert model[field] == manifest[field], field
         for field in ("hidden", "vocabulary", "parameters"):
             assert model[field] == manifest["sizes"][field]

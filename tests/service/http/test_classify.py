@@ -28,8 +28,7 @@ def scores(ranked: Any) -> dict[str, float]:
 def by_hand(folder: Path, text: str) -> dict[str, float]:
     """The logits by nothing but the runtime."""
     artifact = load(folder)
-    ids = artifact.tokenizer.encode(text).ids
-    logits = Runtime(artifact).classify(np.array([ids], np.int64), np.array([len(ids)], np.int32))
+    logits = Runtime(artifact).classify_texts([artifact.encode(text)])
     return dict(zip(artifact.manifest.labels, logits[0].tolist(), strict=True))
 
 
@@ -97,6 +96,19 @@ def test_the_model_that_is_named_answers_and_says_so(service: TestClient) -> Non
 
 def test_a_text_of_unknown_words_alone_is_still_a_text(service: TestClient) -> None:
     assert sum(scores(classify(service, "고래 whale")).values()) == pytest.approx(1)
+
+
+def test_only_a_model_with_n_grams_tells_unknown_words_apart(service: TestClient) -> None:
+    for model in MODELS:
+        answers = [classify(service, f"오늘 {word}", model) for word in ("고래", "고래들", "whale")]
+        told_apart = len({str(answer) for answer in answers})
+        assert told_apart == (3 if model.endswith("-ngrams-int8") else 1)
+
+
+def test_an_unknown_word_counts_as_one_word_however_long(service: TestClient) -> None:
+    whale = "고래" * 200
+    assert classify(service, f"{whale} {whale}", MODELS[-1]) == classify(service, f" {whale}\n{whale}", MODELS[-1])
+    assert classify(service, [whale, "오늘"], MODELS[-1]) == [classify(service, text, MODELS[-1]) for text in (whale, "오늘")]
 
 
 def test_words_decide_and_white_space_does_not(service: TestClient) -> None:

@@ -22,9 +22,10 @@ from service.inference.runtime import Runtime, pad
 from service.inference.ticket import Ticket
 from service.metrics import Metrics
 from service.settings import Settings
+from service.words import Words
 from tests.conftest import CLASSIFIERS
 
-TEXTS = [[3, 4, 5], [6], [7, 8, 9, 10, 11, 12, 13], [3] * 30, [14, 15]]
+TEXTS = [[3, 4, 5], [6], [7, 8, 9, 10, 11, 12, 13], [3] * 30, [12, 13]]
 
 
 @pytest.fixture(scope="module", params=[small.name for small in CLASSIFIERS])
@@ -43,13 +44,13 @@ class Gated(Runtime):
         super().__init__(artifact)
         self.batches.clear()
 
-    def classify(self, ids: Any, lengths: Any) -> Any:
+    def classify(self, ids: Any, lengths: Any, grams: Any = None) -> Any:
         self.batches.append(lengths.tolist())
         self.entered.set()
         assert self.gate.wait(20)
         if self.breaks_at in ids[:, 0]:
             raise RuntimeError("broken")
-        logits = super().classify(ids, lengths)
+        logits = super().classify(ids, lengths, grams)
         logits[ids[:, 0] == self.spoilt_word] = np.nan
         return logits
 
@@ -72,6 +73,11 @@ def classifier(artifact: Artifact, runtime: Gated, metrics: Metrics) -> Iterator
     classifier.close(20)
 
 
+def submit(classifier: Classifier, texts: list[list[int]]) -> Ticket[Any]:
+    """A request for texts of known words."""
+    return classifier.submit([Words(ids) for ids in texts])
+
+
 def until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 20
     while not condition():
@@ -83,7 +89,7 @@ def hold(classifier: Classifier, runtime: Gated) -> Ticket[Any]:
     """Something that keeps the loop busy until the gate opens: what comes now waits together."""
     runtime.gate.clear()
     runtime.entered.clear()
-    ticket = classifier.submit([[3]])
+    ticket = submit(classifier, [[3]])
     assert runtime.entered.wait(20)
     return ticket
 
@@ -101,24 +107,40 @@ def test_texts_at_once_get_what_they_get_alone_to_the_bit(classifier: Classifier
     padding = runtime.manifest.special_ids.padding
     expected = [runtime.classify(*pad([text], padding))[0] for text in TEXTS]
     hold(classifier, runtime)
-    tickets = [classifier.submit([text]) for text in TEXTS]
-    batch = classifier.submit(TEXTS)
+    tickets = [submit(classifier, [text]) for text in TEXTS]
+    batch = submit(classifier, TEXTS)
     runtime.gate.set()
     for ticket, wanted in zip(tickets, expected, strict=True):
         assert np.array_equal(ticket.future.result(20)[0], wanted)
     assert all(np.array_equal(one, wanted) for one, wanted in zip(batch.future.result(20), expected, strict=True))
 
 
+def test_unknown_words_keep_their_characters_among_those_of_other_texts(small_models: Path, metrics: Metrics) -> None:
+    artifact = load(small_models / CLASSIFIERS[-1].name / "1")
+    runtime, read = Gated(artifact), artifact.encode
+    texts = ["고래", "오늘 날씨가", "고래 whale 고래", "whale 오늘", "whales", " ".join(["고래", "상어", "whale"] * 9)]
+    alone = [runtime.classify_texts([read(text)])[0] for text in texts]
+    assert len({row.tobytes() for row in alone}) == len(texts)
+    classifier = Classifier(runtime, artifact.tokenizer.padding_id, Settings(max_waiting=64, max_batch_words=200), metrics)
+    hold(classifier, runtime)
+    tickets = [classifier.submit([read(text)]) for text in texts] + [classifier.submit([read(text) for text in texts])]
+    runtime.gate.set()
+    together = [row for ticket in tickets for row in ticket.future.result(20)]
+    classifier.close(20)
+    assert max(map(len, runtime.batches)) > 1
+    assert all(np.array_equal(row, wanted) for row, wanted in zip(together, alone * 2, strict=True))
+
+
 def test_texts_of_like_lengths_that_wait_together_run_together(classifier: Classifier, runtime: Gated) -> None:
     held = hold(classifier, runtime)
-    tickets = [classifier.submit([[3 + index] * length]) for index, length in enumerate([5, 5, 6, 5, 6, 6])]
+    tickets = [submit(classifier, [[3 + index] * length]) for index, length in enumerate([5, 5, 6, 5, 6, 6])]
     runtime.gate.set()
     assert all(ticket.future.result(20) for ticket in (held, *tickets))
     assert runtime.batches == [[1], [5, 5, 5, 6, 6, 6]]
 
 
 def test_a_lone_text_runs_at_once(classifier: Classifier, runtime: Gated, metrics: Metrics) -> None:
-    assert classifier.submit([[3, 4]]).future.result(20)
+    assert submit(classifier, [[3, 4]]).future.result(20)
     assert runtime.batches == [[2]]
     assert reasons(metrics, classifier) == {"drained": 1}
 
@@ -141,7 +163,7 @@ def test_every_batch_is_counted_by_why_it_held_no_more(
     expected: dict[str, float],
 ) -> None:
     hold(classifier, runtime)
-    tickets = [classifier.submit([[3] * length]) for length in lengths]
+    tickets = [submit(classifier, [[3] * length]) for length in lengths]
     before = reasons(metrics, classifier)
     runtime.gate.set()
     assert all(ticket.future.result(20) for ticket in tickets)
@@ -151,7 +173,7 @@ def test_every_batch_is_counted_by_why_it_held_no_more(
 
 
 def test_words_are_counted_with_padding_and_without(classifier: Classifier, runtime: Gated, metrics: Metrics) -> None:
-    assert classifier.submit([[3, 4, 5, 6], [7, 8]]).future.result(20)
+    assert submit(classifier, [[3, 4, 5, 6], [7, 8]]).future.result(20)
     assert count(metrics, classifier, "seqserve_real_words_total") == 6
     assert count(metrics, classifier, "seqserve_padded_words_total") == 8
     assert count(metrics, classifier, "seqserve_batch_rows_sum", phase="classify") == 2
@@ -159,7 +181,7 @@ def test_words_are_counted_with_padding_and_without(classifier: Classifier, runt
 
 def test_a_client_that_leaves_while_its_text_runs_does_not_disturb_its_batch(classifier: Classifier, runtime: Gated) -> None:
     runtime.gate.clear()
-    texts = [classifier.submit([text]) for text in ([3], [4], [5])]
+    texts = [submit(classifier, [text]) for text in ([3], [4], [5])]
     assert runtime.entered.wait(20)
     texts[0].leave()
     runtime.gate.set()
@@ -168,7 +190,7 @@ def test_a_client_that_leaves_while_its_text_runs_does_not_disturb_its_batch(cla
 
 def test_a_client_that_leaves_the_queue_is_not_worked_for(classifier: Classifier, runtime: Gated, metrics: Metrics) -> None:
     hold(classifier, runtime)
-    tickets = [classifier.submit([text, text]) for text in TEXTS[:3]]
+    tickets = [submit(classifier, [text, text]) for text in TEXTS[:3]]
     tickets[1].leave()
     runtime.gate.set()
     assert all(len(tickets[index].future.result(20)) == 2 for index in (0, 2))
@@ -181,14 +203,14 @@ def test_where_all_that_waited_have_left_nothing_waits_and_no_batch_runs(
     classifier: Classifier, runtime: Gated, metrics: Metrics
 ) -> None:
     hold(classifier, runtime)
-    short, long = classifier.submit([[3]]), classifier.submit([[4] * 90])
+    short, long = submit(classifier, [[3]]), submit(classifier, [[4] * 90])
     runtime.entered.clear()
     runtime.gate.set()
     assert short.future.result(20)
     assert long.future.result(20)
     runtime.gate.clear()
     runtime.entered.clear()
-    busy = classifier.submit([[3], [4] * 90])  # one of them waits for the batch of the other
+    busy = submit(classifier, [[3], [4] * 90])  # one of them waits for the batch of the other
     assert runtime.entered.wait(20)
     assert count(metrics, classifier, "seqserve_waiting") == 1
     busy.leave()
@@ -203,9 +225,9 @@ def test_a_batch_that_raises_ends_its_own_requests_and_the_loop_goes_on(
 ) -> None:
     held = hold(classifier, runtime)
     runtime.breaks_at = 9
-    broken = classifier.submit([[9], [4] * 50])
-    beside = classifier.submit([[5]])  # in the batch that breaks
-    apart = classifier.submit([[6] * 50])
+    broken = submit(classifier, [[9], [4] * 50])
+    beside = submit(classifier, [[5]])  # in the batch that breaks
+    apart = submit(classifier, [[6] * 50])
     runtime.gate.set()
     for ticket in (broken, beside):
         with pytest.raises(InternalError):
@@ -213,14 +235,14 @@ def test_a_batch_that_raises_ends_its_own_requests_and_the_loop_goes_on(
     assert held.future.result(20)
     assert apart.future.result(20)
     assert runtime.batches[1:] == [[1, 1], [50]]  # the other text of the broken request is not worked on any more
-    assert classifier.submit(TEXTS).future.result(20)
+    assert submit(classifier, TEXTS).future.result(20)
     assert count(metrics, classifier, "seqserve_inputs_total", outcome="error") == 3
 
 
 def test_a_row_without_numbers_fails_alone(classifier: Classifier, runtime: Gated) -> None:
     hold(classifier, runtime)
     runtime.spoilt_word = TEXTS[1][0]
-    tickets = [classifier.submit([text]) for text in TEXTS]
+    tickets = [submit(classifier, [text]) for text in TEXTS]
     runtime.gate.set()
     with pytest.raises(InternalError, match="no usable numbers"):
         tickets[1].future.result(20)
@@ -229,11 +251,11 @@ def test_a_row_without_numbers_fails_alone(classifier: Classifier, runtime: Gate
 
 def test_a_full_queue_refuses_at_the_door_by_words(classifier: Classifier, runtime: Gated) -> None:
     runtime.gate.clear()
-    accepted = classifier.submit([[3] * 5] * 64)
+    accepted = submit(classifier, [[3] * 5] * 64)
     classifier._pace = Pace()
     classifier._pace.observe(1, 0.1)
     with pytest.raises(Overloaded) as refused:
-        classifier.submit([[3]])
+        submit(classifier, [[3]])
     assert refused.value.retry_after_s == 32  # 64 x 5 words at 0.1 s each
     runtime.gate.set()
     assert len(accepted.future.result(20)) == 64
@@ -241,7 +263,7 @@ def test_a_full_queue_refuses_at_the_door_by_words(classifier: Classifier, runti
 
 def test_after_the_last_answer_nothing_is_in_use_or_held(classifier: Classifier, runtime: Gated, metrics: Metrics) -> None:
     hold(classifier, runtime)
-    tickets = [classifier.submit([text] * 3) for text in TEXTS]
+    tickets = [submit(classifier, [text] * 3) for text in TEXTS]
     watched = [weakref.ref(ticket) for ticket in tickets]
     tickets[0].leave()
     runtime.gate.set()
@@ -259,12 +281,12 @@ def test_after_the_last_answer_nothing_is_in_use_or_held(classifier: Classifier,
 
 def test_closing_answers_what_was_accepted_and_refuses_the_rest(classifier: Classifier, runtime: Gated) -> None:
     hold(classifier, runtime)
-    tickets = [classifier.submit([text]) for text in TEXTS]
+    tickets = [submit(classifier, [text]) for text in TEXTS]
     runtime.gate.set()
     classifier.close(20)
     assert all(ticket.future.result(0) for ticket in tickets)
     with pytest.raises(Unavailable):
-        classifier.submit([[3]])
+        submit(classifier, [[3]])
 
 
 # Which texts run together
@@ -274,7 +296,7 @@ LENGTHS = st.lists(st.integers(1, 120), min_size=1, max_size=40)
 
 def waiting_texts(lengths: list[int]) -> list[Text]:
     ticket: Ticket[Any] = Ticket(len(lengths))
-    return [Text(ticket, part, [1] * length) for part, length in enumerate(lengths)]
+    return [Text(ticket, part, Words([1] * length)) for part, length in enumerate(lengths)]
 
 
 def all_batches(waiting: list[Text], budget: int) -> list[list[Text]]:
@@ -294,13 +316,13 @@ def test_every_text_is_in_one_batch_and_who_waits_longest_comes_first(lengths: l
 @given(lengths=LENGTHS, budget=st.integers(1, 600))
 def test_a_batch_holds_no_more_padded_words_than_the_budget_but_for_one_text(lengths: list[int], budget: int) -> None:
     for batch in all_batches(waiting_texts(lengths), budget):
-        assert len(batch) == 1 or max(len(text.ids) for text in batch) * len(batch) <= budget
+        assert len(batch) == 1 or max(len(text.words.ids) for text in batch) * len(batch) <= budget
 
 
 @given(lengths=LENGTHS, budget=st.integers(1, 600))
 def test_no_text_makes_the_shorter_ones_pad_more_than_a_call_of_its_own_costs(lengths: list[int], budget: int) -> None:
     for batch in all_batches(waiting_texts(lengths), budget):
-        sizes = [len(text.ids) for text in batch]
+        sizes = [len(text.words.ids) for text in batch]
         assert sizes == sorted(sizes)
         for at in range(1, len(sizes)):
             assert (sizes[at] - sizes[at - 1]) * at < CALL_WORDS + STEP_SHARE * sizes[at - 1]
@@ -309,9 +331,9 @@ def test_no_text_makes_the_shorter_ones_pad_more_than_a_call_of_its_own_costs(le
 @given(lengths=LENGTHS, budget=st.integers(1, 600))
 def test_a_batch_ends_only_where_the_next_longer_text_would_cost_more_and_says_why(lengths: list[int], budget: int) -> None:
     planned = plan(waiting_texts(lengths), budget)
-    by_length = sorted(planned, key=lambda one: (len(one[0][0].ids), len(one[0][-1].ids)))
+    by_length = sorted(planned, key=lambda one: (len(one[0][0].words.ids), len(one[0][-1].words.ids)))
     for (batch, reason), (following, _) in pairwise(by_length):
-        longest, longer = len(batch[-1].ids), len(following[0].ids)
+        longest, longer = len(batch[-1].words.ids), len(following[0].words.ids)
         over = longer * (len(batch) + 1) > budget
         assert over or (longer - longest) * len(batch) >= CALL_WORDS + STEP_SHARE * longest
         assert reason == ("budget" if over else "padding")
@@ -332,21 +354,21 @@ def test_nothing_is_planned_where_nothing_waits() -> None:
 
 def test_what_comes_later_never_overtakes_what_was_planned(classifier: Classifier, runtime: Gated) -> None:
     hold(classifier, runtime)
-    first = classifier.submit([[3] * 2, [3] * 60])
+    first = submit(classifier, [[3] * 2, [3] * 60])
     runtime.entered.clear()
     runtime.gate.set()
     assert first.future.result(20)
     order: list[int] = []
     hold(classifier, runtime)
-    long = classifier.submit([[3] * 2, [3] * 60])
+    long = submit(classifier, [[3] * 2, [3] * 60])
     late: list[Ticket[Any]] = []
 
     def come(_: object) -> None:
-        late.append(classifier.submit([[3] * 2]))
+        late.append(submit(classifier, [[3] * 2]))
         late[0].future.add_done_callback(lambda _: order.append(2))
 
     long.future.add_done_callback(lambda _: order.append(1))
-    short = classifier.submit([[3] * 2])
+    short = submit(classifier, [[3] * 2])
     short.future.add_done_callback(come)  # while the long text is planned and has not run
     runtime.gate.set()
     assert long.future.result(20)
@@ -362,10 +384,10 @@ def test_however_texts_are_grouped_their_logits_have_the_bits_that_they_have_alo
     runtime = opened(small_models)
     padding = runtime.manifest.special_ids.padding
     ticket: Ticket[Any] = Ticket(len(texts))
-    for batch in all_batches([Text(ticket, part, ids) for part, ids in enumerate(texts)], 300):
-        together = runtime.classify(*pad([text.ids for text in batch], padding))
+    for batch in all_batches([Text(ticket, part, Words(ids)) for part, ids in enumerate(texts)], 300):
+        together = runtime.classify(*pad([text.words.ids for text in batch], padding))
         for text, row in zip(batch, together, strict=True):
-            assert np.array_equal(row, runtime.classify(*pad([text.ids], padding))[0])
+            assert np.array_equal(row, runtime.classify(*pad([text.words.ids], padding))[0])
 
 
 OPENED: dict[Path, Runtime] = {}

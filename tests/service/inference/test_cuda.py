@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from service.artifact import Cell, load
+from service.artifact import Cell, Pooling, load
 from service.inference.batch import Batch
 from service.inference.runtime import Array, Runtime, State, pad, select
 from tests.builders import Small, publish_small
@@ -41,6 +41,18 @@ def test_padding_changes_nothing_for_a_bidirectional_classifier(cell: Cell, tmp_
     assert np.allclose(together, cpu.classify(*pad(TEXTS, 0)), atol=CLOSE)
     for row, text in zip(together, TEXTS, strict=True):
         assert np.allclose(row, cuda.classify(*pad([text], 0))[0], atol=CLOSE)
+
+
+@pytest.mark.parametrize("pooling", ["attention", "concat"])
+def test_words_of_any_characters_are_read_as_the_cpu_reads_them(pooling: Pooling, tmp_path: Path) -> None:
+    small = Small("classify", "lstm", bidirectional=True, ngrams=3, tables="int8", pooling=pooling)
+    artifact = load(publish_small(tmp_path / "models", small, tmp_path / "scratch"))
+    cuda, cpu = Runtime(artifact, "cuda"), Runtime(artifact, "cpu")
+    texts = [artifact.encode(text) for text in ("고래 오늘 whale", "music", "상어 고래 " * 9)]
+    together = cuda.classify_texts(texts)
+    assert np.allclose(together, cpu.classify_texts(texts), atol=CLOSE)
+    for row, text in zip(together, texts, strict=True):
+        assert np.allclose(row, cuda.classify_texts([text])[0], atol=CLOSE)
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from service.artifact import Cell, load
 from service.errors import SettingsError
-from service.inference.runtime import Array, Held, Runtime, State, host, pad, require_provider, select, stack, unstack
+from service.inference.runtime import Array, Held, Runtime, State, host, pad, pad_words, require_provider, select, stack, unstack
+from service.text import character_ngrams
+from service.words import Words
 from tests.builders import Small, publish_small
 
 SMALLS = (
@@ -23,6 +25,11 @@ SMALLS = (
     Small("classify", "lstm", bidirectional=True, pooling="max", layers=2),
     # onnxruntime's RNN rounds this one by its batch where it is given two threads.
     Small("classify", "rnn", bidirectional=True, layers=2, embedding=50, hidden=100),
+    # What these are given is now and then an unknown word.
+    Small("classify", "lstm", bidirectional=True, pooling="attention", ngrams=3, tables="int8", hidden=50),
+    Small("classify", "gru", pooling="concat", ngrams=4, layers=2),
+    Small("classify", "rnn", pooling="attention", ngrams=2, tables="int8"),
+    Small("generate", "lstm", tables="int8"),
 )
 
 
@@ -43,10 +50,23 @@ def both(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Runtim
     return Runtime(artifact, bound=False), Runtime(artifact, bound=True)
 
 
-def answers(runtime: Runtime, texts: list[list[int]]) -> tuple[Array, State]:
-    ids, lengths = pad(texts, runtime.manifest.special_ids.padding)
+def read(runtime: Runtime, ids: list[int]) -> Words:
+    """The words of ids; for a model with n-grams those beyond its vocabulary are unknown words, the same ones for the same ids."""
+    vocabulary, ngrams = runtime.manifest.sizes.vocabulary, runtime.manifest.ngrams
+    if ngrams is None:
+        return Words(ids)
+    unknown = sorted({word for word in ids if word >= vocabulary})
+    rows = [np.array(character_ngrams("고래" * word, ngrams.longest, ngrams.buckets, ngrams.slots)) for word in unknown]
+    return Words([word if word < vocabulary else vocabulary + unknown.index(word) for word in ids], rows)
+
+
+def answers(runtime: Runtime, texts: list[list[int]], padding: int = 0) -> tuple[Array, State]:
+    """padding: steps of it that are behind all texts."""
+    words, vocabulary = [read(runtime, ids) for ids in texts], runtime.manifest.sizes.vocabulary
+    ids, lengths, grams = pad_words(words, runtime.manifest.special_ids.padding, vocabulary)
+    ids = np.pad(ids, ((0, 0), (0, padding)), constant_values=0)
     if runtime.manifest.task == "classify":
-        return runtime.classify(ids, lengths), ()
+        return runtime.classify(ids, lengths, grams), ()
     logits, state = runtime.step(ids, lengths, runtime.initial_state(len(texts)))
     return logits, host(state)
 
@@ -71,13 +91,21 @@ def test_a_row_has_the_same_bits_alone_and_among_any_others(runtime: Runtime, te
 @settings(deadline=None, max_examples=25)
 @given(texts=st.lists(st.lists(st.integers(1, 20), min_size=1, max_size=8), min_size=1, max_size=8), padding=st.integers(1, 30))
 def test_more_padding_changes_no_bit(runtime: Runtime, texts: list[list[int]], padding: int) -> None:
-    ids, lengths = pad(texts, 0)
-    wider = np.pad(ids, ((0, 0), (0, padding)), constant_values=0)
-    if runtime.manifest.task == "classify":
-        assert np.array_equal(runtime.classify(ids, lengths), runtime.classify(wider, lengths))
-    else:
-        state = runtime.initial_state(len(texts))
-        assert np.array_equal(runtime.step(ids, lengths, state)[0], runtime.step(wider, lengths, state)[0])
+    (logits, state), (other_logits, other_state) = answers(runtime, texts), answers(runtime, texts, padding)
+    assert np.array_equal(logits, other_logits)
+    assert same(state, other_state)
+
+
+def test_rows_of_characters_that_nobody_asks_for_change_no_bit(runtime: Runtime) -> None:
+    if runtime.manifest.ngrams is None:
+        return
+    texts = [read(runtime, ids) for ids in ([3, 18, 4], [19], [5, 6])]
+    ids, lengths, grams = pad_words(texts, 0, runtime.manifest.sizes.vocabulary)
+    assert grams is not None
+    expected = runtime.classify(ids, lengths, grams)
+    for more in (1, 2, 7, 100):
+        others = np.concatenate([grams, np.full((more, grams.shape[1]), 5)])
+        assert np.array_equal(runtime.classify(ids, lengths, others), expected)
 
 
 def test_a_state_is_not_changed_by_the_step_that_reads_it(runtime: Runtime) -> None:
@@ -181,6 +209,23 @@ def test_padding_keeps_every_id_in_its_place(rows: list[list[int]]) -> None:
     assert ids.shape == (len(rows), max(map(len, rows)))
     assert [line[:length].tolist() for line, length in zip(ids, lengths, strict=True)] == rows
     assert all((line[length:] == 0).all() for line, length in zip(ids, lengths, strict=True))
+
+
+@given(data=st.data())
+def test_a_batch_of_texts_keeps_every_unknown_word_with_its_characters(data: st.DataObject) -> None:
+    texts = []
+    for _ in range(data.draw(st.integers(1, 8))):
+        grams = [np.array(row) for row in data.draw(st.lists(st.lists(st.integers(0, 50), min_size=3, max_size=3), max_size=4))]
+        texts.append(Words(data.draw(st.lists(st.integers(1, 99 + len(grams)), min_size=1, max_size=9)), grams))
+    ids, lengths, rows = pad_words(texts, 0, 100)
+    assert (rows is None) == (not any(text.grams for text in texts))
+    for text, line, length in zip(texts, ids.tolist(), lengths, strict=True):
+        for before, after in zip(text.ids, line[:length], strict=True):
+            if before < 100:
+                assert after == before
+            else:
+                assert rows is not None
+                assert rows[after - 100].tolist() == text.grams[before - 100].tolist()
 
 
 def test_cuda_where_it_cannot_be_had_is_refused_with_what_to_do() -> None:

@@ -1,0 +1,140 @@
+"""What is learnt before and after the labels, stage by stage, on a file of texts without labels."""
+
+import contextlib
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from service.artifact import load
+from service.inference.runtime import Runtime
+from tests.training.commands import begin, epochs, only_run, setting, succeeds, versions
+from tests.training.corpora import corpus_of
+from tests.training.samples import TINY_CLASSIFY, sentences, write_labelled, write_text
+from training.model import Classifier, LanguageModel
+from training.rows import Row
+from training.stages import SHARES, build_model
+
+SMALL = setting("test_fraction=0.3", "valid_fraction=0.2", "ngrams=2", "buckets=50", "dropout=0.2", "pretrain.words=9")
+STAGES = setting("pretrain.epochs=1", "selftrain.epochs=2", "selftrain.teachers=2")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with labelled texts and others."""
+    folder = tmp_path_factory.mktemp("data") / "reviews"
+    write_labelled(folder / "train.csv", 100)
+    write_text(folder / "unlabelled.txt", [*sentences(60, 3), "낯선말 하나", "", "another unheard one"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def taught(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The models folder of a run with all stages, and what it said; tests must not change it."""
+    models = tmp_path_factory.mktemp("taught") / "models"
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        succeeds([*TINY_CLASSIFY, *SMALL, *STAGES, "--data", str(data)], models)
+    return models, said.getvalue()
+
+
+def test_every_stage_is_learnt_in_its_turn_and_told(taught: tuple[Path, str]) -> None:
+    models, said = taught
+    run = only_run(models)
+    assert {stage: epochs(run, stage) for stage in ("pretrain", "teacher 1", "teacher 2", "student", "fit")} == {
+        "pretrain": [1],
+        "teacher 1": [1, 2],
+        "teacher 2": [1, 2],
+        "student": [1, 2],
+        "fit": [],
+    }
+    places = [said.index(f"{stage}: ") for stage in ("pretrain", "teacher 1", "teacher 2", "student")]
+    assert places == sorted(places)
+    assert "teachers agree best where the linear model has a share of " in said
+
+
+def test_what_came_of_all_stages_is_served_and_says_what_it_read(taught: tuple[Path, str]) -> None:
+    artifact = load(*versions(taught[0]))
+    Runtime(artifact)
+    training = artifact.manifest.training
+    assert "62 without labels" in training.data
+    assert "pretrain.epochs=1" in training.command
+    assert artifact.manifest.ngrams is not None
+
+
+def test_the_teachers_shares_are_kept_in_the_run_for_each_text_without_a_label(taught: tuple[Path, str]) -> None:
+    with np.load(only_run(taught[0]) / SHARES) as kept:
+        assert kept["shares"].shape == (62, 2)
+        np.testing.assert_allclose(kept["shares"].sum(axis=1), 1, rtol=1e-5)
+        assert 0 <= float(kept["linear_share"]) <= 1
+
+
+def test_every_stage_has_a_checkpoint_of_its_own_and_nothing_half_written_is_left(taught: tuple[Path, str]) -> None:
+    names = sorted(path.name for path in only_run(taught[0]).iterdir())
+    stages = ("pretrain", "student", "teacher 1", "teacher 2")
+    assert names == sorted(["config.json", "metrics.jsonl", "mistakes.tsv", SHARES, *(f"{stage}.checkpoint" for stage in stages)])
+
+
+def test_the_same_run_gives_the_same_graph_byte_for_byte(taught: tuple[Path, str], data: Path, tmp_path: Path) -> None:
+    again = succeeds([*TINY_CLASSIFY, *SMALL, *STAGES, "--data", str(data)], tmp_path / "models")
+    assert load(again).graph == load(*versions(taught[0])).graph
+
+
+@pytest.mark.parametrize("left_out", ["pretrain.epochs=0", "selftrain.epochs=0"])
+def test_without_one_of_the_stages_another_model_comes_of_it(
+    taught: tuple[Path, str], data: Path, tmp_path: Path, left_out: str
+) -> None:
+    other = load(succeeds([*TINY_CLASSIFY, *SMALL, *STAGES, *setting(left_out), "--data", str(data)], tmp_path / "models"))
+    assert other.graph != load(*versions(taught[0])).graph
+    run = only_run(tmp_path / "models")
+    assert bool(epochs(run, "pretrain")) == (left_out != "pretrain.epochs=0")
+    assert bool(epochs(run, "fit")) == (left_out == "selftrain.epochs=0")  # without self-training the labels are the last stage
+
+
+def test_texts_without_labels_that_no_stage_reads_change_nothing(data: Path, tmp_path: Path) -> None:
+    """Those in a folder, beside texts that a preset learns from without them."""
+    write_labelled(tmp_path / "alone" / "train.csv", 100)
+    graphs = {
+        load(succeeds([*TINY_CLASSIFY, *SMALL, "--data", str(folder)], tmp_path / name / "models")).graph
+        for name, folder in (("a", data), ("b", tmp_path / "alone"))
+    }
+    assert len(graphs) == 1
+
+
+def test_pre_training_without_other_texts_reads_those_with_labels(tmp_path: Path) -> None:
+    table = write_labelled(tmp_path / "data.csv", 100)
+    succeeds([*TINY_CLASSIFY, *SMALL, *setting("pretrain.epochs=2"), "--data", str(table)], tmp_path / "models")
+    assert epochs(only_run(tmp_path / "models"), "pretrain") == [1, 2]
+
+
+def test_a_teacher_that_cannot_learn_is_one_line_and_nothing_is_published(
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ruined = setting("learning_rate=0.01", "weight_decay=1e30")
+    assert begin([*TINY_CLASSIFY, *SMALL, *STAGES, *ruined, "--data", str(data)], tmp_path / "models") == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "of epoch 1" in line
+    assert not (tmp_path / "models").exists()
+    assert (only_run(tmp_path / "models") / "pretrain.checkpoint").is_file()  # what was learnt before is not lost
+
+
+# Models of the right kind and size
+
+LABELLED = [Row("a b c", "x"), Row("b c d", "y")] * 4
+
+
+def test_a_model_has_the_size_and_the_kind_of_its_task(tmp_path: Path) -> None:
+    classifier = build_model(*corpus_of(tmp_path / "c", LABELLED))
+    assert isinstance(classifier, Classifier)
+    assert classifier.output.out_features == 2
+    generator = build_model(*corpus_of(tmp_path / "g", [Row(row.text, None) for row in LABELLED]))
+    assert isinstance(generator, LanguageModel)
+    assert generator.output.out_features == 6  # four words, padding and unknown
+
+
+def test_the_seed_alone_decides_the_first_weights(tmp_path: Path) -> None:
+    config, corpus = corpus_of(tmp_path, LABELLED)
+    plain, same, other = (build_model(config, corpus, seed).state_dict() for seed in (None, config.seed, config.seed + 1))
+    assert all(torch.equal(plain[name], same[name]) for name in plain)
+    assert any(not torch.equal(plain[name], other[name]) for name in plain)

@@ -1,0 +1,155 @@
+"""What a model learns, stage by stage: pre-training, fitting, self-training. Knows no files but those of its run."""
+
+import copy
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from rich.console import Console
+from rich.markup import escape
+from torch import Tensor, nn
+
+from training.baselines import character_scores
+from training.checkpoint import Checkpoint
+from training.config import Config, FitConfig
+from training.corpus import Corpus
+from training.evaluate import answer
+from training.feeds import fitting_feed, pretraining_feed, self_training_feed
+from training.folder import RunFolder
+from training.loop import Feed, Fitted, fit
+from training.model import Classifier, LanguageModel, Model
+from training.pretrain import BothDirections
+from training.screen import Screen
+from training.selftrain import Agreed, Opinion, Student, agree
+
+SHARES = "shares.npz"
+
+
+class Stages:
+    """The stages of one run. Each goes on from its own checkpoint, so that what was done is not done again."""
+
+    def __init__(self, run: RunFolder, corpus: Corpus, accelerator: Accelerator, console: Console) -> None:
+        self._run, self._corpus, self._accelerator, self._console = run, corpus, accelerator, console
+        self._config = run.plan.config
+        self._seconds = 0.0
+
+    def learn(self, model: Model) -> tuple[Model, Fitted]:
+        """All stages that the configuration asks for. Returns the model that came out of the last one, on the CPU.
+
+        The epochs are those of the last stage, the seconds those of all.
+        """
+        model, fitted = self._learn(model)
+        return model, replace(fitted, seconds=self._seconds)
+
+    def _learn(self, model: Model) -> tuple[Model, Fitted]:
+        if isinstance(model, LanguageModel):
+            return model, self._fit("fit", model, fitting_feed(self._config, self._corpus), self._config.fit)
+        if self._config.pretrain.epochs:
+            self._pretrain(model)
+        if not self._config.selftrain.epochs:
+            return model, self._fit("fit", model, fitting_feed(self._config, self._corpus), self._config.fit)
+        shares = self._taught_shares(copy.deepcopy(model.state_dict()))
+        return self._self_train(model, shares)
+
+    def _pretrain(self, model: Classifier) -> None:
+        config = self._config
+        objective = BothDirections(model, config.pretrain, first_word=len(self._corpus.tokenizer.special_ids))
+        part = config.pretrain
+        fitting = config.fit.model_copy(
+            update={
+                "epochs": part.epochs,
+                "batch_size": part.batch_size,
+                "learning_rate": part.learning_rate,
+                "schedule": "linear",
+                "average": 0.0,
+                "weight_decay": 0.0,
+                "patience": part.epochs,
+            }
+        )
+        self._fit("pretrain", objective, pretraining_feed(config, self._corpus), fitting)
+
+    def _taught_shares(self, pretrained: dict[str, Tensor]) -> Agreed:
+        """What the teachers say of the unlabelled texts; each begins from the pre-trained weights, with a seed of its own."""
+        path = self._run.path / SHARES
+        if not path.exists():
+            opinions = [self._teach(number, pretrained) for number in range(self._config.selftrain.teachers)]
+            if self._accelerator.is_main_process:
+                self._console.print("a linear model over characters reads the texts too", soft_wrap=True)
+                agreed = agree(opinions, self._linear_opinion(), self._corpus.valid.targets)
+                np.savez(path.with_suffix(".new.npz"), shares=agreed.shares, linear_share=agreed.linear_share)
+                path.with_suffix(".new.npz").replace(path)
+            self._accelerator.wait_for_everyone()
+        with np.load(path) as kept:
+            return Agreed(kept["shares"], float(kept["linear_share"]))
+
+    def _teach(self, number: int, pretrained: dict[str, Tensor]) -> Opinion:
+        teacher = build_model(self._config, self._corpus, self._config.seed + number)
+        assert isinstance(teacher, Classifier)
+        teacher.load_state_dict(pretrained)
+        self._fit(f"teacher {number + 1}", teacher, fitting_feed(self._config, self._corpus), self._config.fit, number)
+        answers = (answer(teacher, self._corpus, self._config, split).logits for split in ("valid", "unlabelled"))
+        return Opinion(*(torch.from_numpy(logits).log_softmax(dim=-1).numpy() for logits in answers))
+
+    def _linear_opinion(self) -> Opinion:
+        corpus = self._corpus
+        texts = [corpus.rows("valid"), corpus.rows("unlabelled")]
+        return Opinion(*character_scores(corpus.rows("train"), corpus.train.targets, texts, len(corpus.labels)))
+
+    def _self_train(self, model: Classifier, agreed: Agreed) -> tuple[Model, Fitted]:
+        part = self._config.selftrain
+        self._console.print(f"teachers agree best where the linear model has a share of {agreed.linear_share:.1f}", soft_wrap=True)
+        model.set_dropout(part.dropout)
+        update = {
+            "epochs": part.epochs,
+            "batch_size": part.batch_size,
+            "learning_rate": part.learning_rate,
+            "patience": part.epochs,
+        }
+        fitting = self._config.fit.model_copy(update=update)
+        student = Student(model, agreed.shares)
+        return model, self._fit("student", student, self_training_feed(self._config, self._corpus), fitting)
+
+    def _fit(self, stage: str, objective: nn.Module, feed: Feed, fitting: FitConfig, number: int = 0) -> Fitted:
+        checkpoint = self._checkpoint(stage)
+        with Screen(stage, fitting.epochs, self._console, self._run, self._accelerator) as screen:
+            fitted = fit(objective, feed, fitting, self._accelerator, self._config.seed + number, checkpoint, screen)
+        self._seconds += fitted.seconds
+        best, speed = fitted.best, max(epoch.words_per_s for epoch in fitted.history)
+        judged = "" if best.valid_loss is None else f", valid loss {best.valid_loss:.4f}"
+        if fitted.fault:
+            self._console.print(f"[bold]stopped early: {escape(fitted.fault)}[/bold]", soft_wrap=True)
+        self._console.print(
+            f"{stage}: {len(fitted.history)} epochs in {fitted.seconds:.0f} s, {speed:,.0f} words/s; "
+            f"best epoch {best.number}: train loss {best.train_loss:.4f}{judged}",
+            soft_wrap=True,
+        )
+        return fitted
+
+    def _checkpoint(self, stage: str) -> Checkpoint:
+        def warn(line: str) -> None:
+            self._console.print(f"warning: {escape(line)}", soft_wrap=True)
+
+        config = self._config
+        what = f"{config.model_dump_json(exclude={'data'})}{self._corpus.fingerprint}"
+        identity = hashlib.sha256(what.encode()).hexdigest()
+        return Checkpoint(self._run.checkpoint(stage), identity, config.fit.checkpoint_s, warn)
+
+
+def build_model(config: Config, corpus: Corpus, seed: int | None = None) -> Model:
+    """An untrained model of the right size; the seed, if none is given the configuration's, decides its weights."""
+    torch.manual_seed(config.seed if seed is None else seed)
+    tokenizer = corpus.tokenizer
+    if config.task == "generate":
+        return LanguageModel(config.model, tokenizer.vocabulary_size, tokenizer.padding_id)
+    return Classifier(
+        config.model,
+        tokenizer.vocabulary_size,
+        tokenizer.padding_id,
+        tokenizer.unknown_id,
+        len(corpus.labels),
+        corpus.known_grams,
+        config.fit,
+        list(corpus.statistics["train"].labels.values()),
+    )
