@@ -68,11 +68,16 @@ def character_ngrams(word: str, longest: int, buckets: int, slots: int) -> list[
     Of a word with more runs than slots those are taken that lie evenly over all of them. The space before a word is not looked at.
     """
     marked = f"<{word.removeprefix(SPACE)}>"
-    runs = [marked[at : at + size] for size in range(1, longest + 1) for at in range(len(marked) - size + 1)]
-    runs = [run for run in runs if run not in ("<", ">")]
-    if len(runs) > slots:
-        runs = [runs[place * len(runs) // slots] for place in range(slots)]
-    rows = [zlib.crc32(run.encode()) % buckets + 1 for run in runs]
+    # Which runs are taken is known before any is made: a word may be a million characters. A mark alone is no run.
+    counts = [len(marked) - 2, *(max(0, len(marked) - size + 1) for size in range(2, longest + 1))]
+    total = sum(counts)
+    rows, size, before = [], 1, 0
+    for number in range(min(total, slots)):
+        place = number if total <= slots else number * total // slots
+        while place - before >= counts[size - 1]:
+            before, size = before + counts[size - 1], size + 1
+        at = place - before + (size == 1)
+        rows.append(zlib.crc32(marked[at : at + size].encode()) % buckets + 1)
     return rows + [0] * (slots - len(rows))
 
 

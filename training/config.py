@@ -143,8 +143,6 @@ class Config(_Frozen):
                 raise ValueError(f"{key}: means nothing to a model that {self.task}s")
         if self.pretrain.epochs and not self.model.bidirectional:
             raise ValueError("pretrain.epochs: is for a model of two directions (model.bidirectional=true)")
-        if self.data.unlabelled is not None and not (self.pretrain.epochs or self.selftrain.epochs):
-            raise ValueError("data.unlabelled: only pretrain.epochs and selftrain.epochs read it, and both are 0")
         if self.selftrain.epochs and self.data.unlabelled is None:
             raise ValueError("selftrain.epochs: there is no text without labels to learn from (data.unlabelled)")
         if self.text.unit == "char" and self.model.ngrams:
@@ -194,9 +192,12 @@ def load_config(preset: str, overrides: Iterable[str] = (), data: str | None = N
     if raw["name"] != preset and raw["description"] == described:
         raw["description"] = f"Trained with the preset {preset} on data of its own."
     try:
-        return Config.model_validate(raw)
+        config = Config.model_validate(raw)
     except ValidationError as error:
         raise ConfigError(_describe(error)) from error
+    if config.data.unlabelled is not None and not (config.pretrain.epochs or config.selftrain.epochs):
+        raise ConfigError("data.unlabelled: only pretrain.epochs and selftrain.epochs read it, and both are 0")
+    return config
 
 
 def _fit_to_unlabelled(raw: dict[str, Any], typed: list[str]) -> None:

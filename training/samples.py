@@ -73,7 +73,7 @@ class ColumnWriter:
         with _told(path):
             if path.is_file():
                 path.unlink()  # and not emptied: whoever still reads it goes on with what it was
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         self._close = weakref.finalize(self, os.close, self._file)
 
     def __len__(self) -> int:

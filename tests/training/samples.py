@@ -8,7 +8,7 @@ from pathlib import Path
 
 import datasets
 
-from training.config import Config, DataConfig, FitConfig
+from training.config import Config, DataConfig, FitConfig, SelfTrainConfig
 
 WORDS = "오늘 날씨가 정말 좋다 집 앞 공원에 있다 the cat sat on a mat".split()
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -70,6 +70,7 @@ def classify(train: Path | str, **data: object) -> Config:
         description="d",
         source="the moon",
         data=DataConfig.model_validate({"train": str(train), **data}),
+        selftrain=SelfTrainConfig(epochs=int("unlabelled" in data)),  # something has to read the texts without labels
         fit=FitConfig(batch_size=2),
     )
 

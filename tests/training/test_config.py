@@ -428,3 +428,8 @@ def test_an_override_beats_the_data_that_was_typed(tmp_path: Path) -> None:
     shutil.copy(PRESETS.parent / "starter" / "next-word.txt", tmp_path / "train.txt")
     config = load_config(ANY, ["data.valid=other.txt"], data=str(tmp_path))
     assert (config.data.train, config.data.valid) == (str(tmp_path / "train.txt"), "other.txt")
+
+
+def test_text_without_labels_that_no_stage_would_read_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"data\.unlabelled: only pretrain\.epochs and selftrain\.epochs read it"):
+        load_config(CLASSIFIES, ["data.unlabelled=more.txt", "pretrain.epochs=0", "selftrain.epochs=0"])
