@@ -112,7 +112,7 @@ class FitConfig(_Frozen):
     )
     clip: Annotated[float, Field(gt=0)] = Field(1.0, description="largest norm of the gradient")
     patience: Positive = Field(3, description="epochs without a better validation loss before it stops")
-    precision: Literal["float32", "bfloat16", "auto"] = Field("float32", description="auto: bfloat16 on a GPU that has it")
+    precision: Literal["float32", "bfloat16", "auto"] = Field("float32", description="auto: bfloat16 where the machine has it")
     average: Fraction = Field(0.0, description="weights averaged over the steps: the share that the past keeps, 0.999 say; 0: none")
     label_smoothing: Fraction = Field(0.0, description="classification: share of every target that is spread over all labels")
     class_weights: Literal["none", "balanced"] = Field("none", description="classification: balanced: rare labels count as much")
@@ -153,9 +153,11 @@ class Config(_Frozen):
 def _only_for_the_other_task(config: Config) -> dict[str, bool]:
     """Keys that would be accepted and ignored, and whether they are set."""
     if config.task == "classify":
-        return {"fit.mode": config.fit.mode == "stream"}
+        return {"fit.mode": config.fit.mode == "stream", "model.tied": not config.model.tied}
     fit = config.fit
     return {
+        "model.pooling": _is_set(config.model, "pooling"),
+        "model.head": _is_set(config.model, "head"),
         "data.unlabelled": config.data.unlabelled is not None,
         "model.ngrams": config.model.ngrams > 0,
         "pretrain.epochs": config.pretrain.epochs > 0,
@@ -163,6 +165,11 @@ def _only_for_the_other_task(config: Config) -> dict[str, bool]:
         "fit.label_smoothing": fit.label_smoothing > 0,
         "fit.class_weights": fit.class_weights != "none",
     }
+
+
+def _is_set(section: BaseModel, field: str) -> bool:
+    """Whether it is something else than the default."""
+    return bool(getattr(section, field) != type(section).model_fields[field].default)
 
 
 def preset_names() -> list[str]:

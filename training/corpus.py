@@ -94,6 +94,8 @@ def _finish(
     samples = {split: encoder.finish() for split, encoder in encoders.items()}
     _check_enough(config, samples["train"])
     names = _names(vocabulary.labels, config.data.labels)
+    if names:
+        _check_names(config, names, np.bincount(samples["train"].targets, minlength=len(names)))
     given = [split for split in encoders if split != "unlabelled" or config.data.unlabelled is not None]
     duplicates = _duplicates(encoders)
     return Corpus(
@@ -147,6 +149,16 @@ def _check_labels(config: Config, labels: set[str]) -> None:
         raise DataError(f"{config.data.train}: every row has the label {min(labels)!r}; classification needs two or more")
     if config.model.head == "sigmoid" and len(labels) != 2:
         raise DataError(f"{config.data.train}: model.head=sigmoid is for two labels, the data has {len(labels)}")
+
+
+def _check_names(config: Config, names: list[str], counts: Ints | Longs) -> None:
+    """Every label is told apart, and has a text with words."""
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"data.labels: two labels are called {twice!r}; answers could not tell them apart")
+    for name, count in zip(names, counts, strict=True):
+        if not count:
+            raise DataError(f"{config.data.train}: no row with the label {name!r} has a word that is left to learn from")
 
 
 def _check_unseen(encoders: dict[str, SplitEncoder]) -> None:

@@ -15,7 +15,7 @@ from training.baselines import linear_baselines
 from training.config import Config
 from training.corpus import Corpus
 from training.errors import DataError, TrainingError
-from training.feeds import EVALUATION_LANES, evaluation_batches
+from training.feeds import EVALUATION_LANES, evaluation_batches, evaluation_lanes
 from training.loop import mean_loss
 from training.model import Classifier, LanguageModel
 from training.ngrams import KneserNey, Texts
@@ -87,7 +87,10 @@ def _evaluate_language_model(model: LanguageModel, corpus: Corpus, config: Confi
     loss = mean_loss(model, evaluation_batches(config, corpus, samples), next(model.parameters()).device, stream)
     if not loss <= MAX_NATS:
         raise TrainingError(f"the loss is {loss:.3g} nats a word; a smaller fit.learning_rate may help")
-    train, judged = (_lanes(corpus.train, 1), _lanes(samples, EVALUATION_LANES)) if stream else (corpus.train, samples)
+    train: Texts = corpus.train
+    judged: Texts = samples
+    if stream:
+        train, judged = _lanes(corpus.train, 1), _lanes(samples, evaluation_lanes(config, samples))
     vocabulary, beside = corpus.tokenizer.vocabulary_size, {}
     for order in ORDERS[config.text.unit]:
         baseline = KneserNey(train, vocabulary, order)
@@ -130,6 +133,8 @@ def answer(model: Classifier, corpus: Corpus, config: Config, split: Split) -> A
     samples, device = _samples(corpus, split), next(model.parameters()).device
     model.eval()
     logits, lengths = [], []
+    if not len(samples):
+        return Answers(np.empty((0, len(corpus.labels)), np.float32), np.empty(0, np.int64))
     for batch in evaluation_batches(config, corpus, samples):
         given = batch.to(device)
         logits.append(model.logits(given.ids, given.lengths, given.grams).float().cpu().numpy())

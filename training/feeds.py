@@ -71,9 +71,13 @@ def _mixed_feed(config: Config, corpus: Corpus, sources: list[Samples], size: in
 def evaluation_batches(config: Config, corpus: Corpus, samples: Samples) -> Iterable[Batch]:
     """All of samples once, in no random order."""
     if config.fit.mode == "stream":
-        # A short text has fewer lanes, so that each has a window.
-        return lanes(samples, max(1, min(EVALUATION_LANES, samples.words // config.fit.window)), config.fit.window)
+        return lanes(samples, evaluation_lanes(config, samples), config.fit.window)
     return _batches(config, corpus, samples, config.fit.batch_size)
+
+
+def evaluation_lanes(config: Config, samples: Samples) -> int:
+    """A short text has fewer lanes, so that each has a window."""
+    return max(1, min(EVALUATION_LANES, samples.words // config.fit.window))
 
 
 def _batches(

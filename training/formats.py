@@ -159,7 +159,7 @@ def _open_csv(path: Path, data: DataConfig, columns: list[str]) -> Opener:
     if header is None:
         raise DataError(f"{path}: no row has any text")
     # A preset's own file may have no header line where a user's has one: then the header is right.
-    given = None if {data.text_column, data.label_column} <= set(header) else data.columns
+    given = None if {data.text_column, data.label_column} & set(header) else data.columns
     if given and len(given) != len(header):
         raise DataError(f"{path}: data.columns names {len(given)} columns, the file has {len(header)}")
     # pandas writes its row numbers under no name.

@@ -49,8 +49,10 @@ class Candidate:
     runtime: Runtime
 
 
-def judge(models: Path, candidate: Candidate, rows: Iterable[Row], names: dict[str, str]) -> Verdict:
+def judge(models: Path, candidate: Candidate, rows: Iterable[Row], count: int, names: dict[str, str]) -> Verdict:
     """Compares candidate with the highest good version of its name in models. names: what the labels in rows are called in answers.
+
+    count: how many rows there are; of very many some are taken, evenly over all of them, as a file may be sorted by label.
 
     rows are those of the test split; with none, or with nothing to compare with, nothing is refused, and the sentence says why.
     """
@@ -65,7 +67,7 @@ def judge(models: Path, candidate: Candidate, rows: Iterable[Row], names: dict[s
         return Verdict(version, True, f"version {version} is for /{other}, this model for /{task}: give it a name of its own")
     if _is_same(candidate.artifact, served.artifact):
         return Verdict(version, False, f"version {version} is this very model", same=True)
-    texts = list(islice(rows, MAX_ROWS))
+    texts = list(islice(rows, 0, None, max(1, -(-count // MAX_ROWS))))
     if not texts:
         return Verdict(version, False, f"nothing was held out to test on, so it was not compared with version {version}")
     if task == "classify":
@@ -105,12 +107,12 @@ def _judge_language_models(version: int, ours: Candidate, theirs: Candidate, row
     pairs = [(_prompt(ours.artifact, row.text), _prompt(theirs.artifact, row.text)) for row in rows]
     pairs = [(a, b) for a, b in pairs if len(a) == len(b) > 1]
     if len(pairs) < len(rows) / 2:
-        return Verdict(version, False, f"version {version} splits texts into other words, so the two cannot be compared")
+        return Verdict(version, True, f"version {version} splits texts into other words: nobody can say whether this one is better")
     scored = [_known_to_both(ours.artifact, theirs.artifact, *pair) for pair in pairs]
     count = sum(int(places.sum()) for places in scored)
     if not count:
         return Verdict(
-            version, False, f"no word of the test split is known to version {version} too, so the two cannot be compared"
+            version, True, f"no word of the test split is known to version {version} too: nobody can say which is better"
         )
     nats = [
         sum(_nats(model.runtime, [(pair[side], places) for pair, places in zip(pairs, scored, strict=True)]))

@@ -4,10 +4,12 @@ A run that is killed and resumed ends with the same weights, bit for bit on a CP
 and the step alone, and all else is in the checkpoint.
 """
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import torch
@@ -192,7 +194,7 @@ class _Stage:
         """One batch: loss, gradient, clip, update. Returns the loss a prediction, over all processes."""
         processes = self.processes
         # A step's dropout follows from the seed and the step alone, so a resumed run draws what an uninterrupted one would have.
-        torch.manual_seed((self.seed << 32) + self.step * processes.world + processes.rank)
+        torch.manual_seed(_step_seed(self.seed, self.step, processes.rank))
         with torch.autocast(processes.device.type, torch.bfloat16, enabled=self.half):
             loss: Loss = self.running(processes.share(batch).to(processes.device), self.state)
         # One process writes, so its clock alone counts.
@@ -298,5 +300,14 @@ class _Stage:
         }
 
 
+def _step_seed(seed: int, step: int, rank: int) -> int:
+    """As different as can be for neighbours: a CPU's generator looks at the low 32 bits alone."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {step} {rank}".encode()).digest()[:4])
+
+
 def _has_bfloat16(device: torch.device) -> bool:
-    return device.type == "cuda" and torch.cuda.is_bf16_supported()
+    """Whether it multiplies such numbers itself: one that imitates it is many times slower than with 32 bits."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    processor = Path("/proc/cpuinfo")
+    return device.type == "cpu" and processor.is_file() and "bf16" in processor.read_text(encoding="utf-8", errors="replace")

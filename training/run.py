@@ -8,8 +8,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator, PartialState
-from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
+from accelerate.utils import broadcast_object_list
 from rich.console import Console
 from rich.markup import escape
 
@@ -66,7 +67,7 @@ def train(run: RunFolder, accelerator: Accelerator, console: Console, publishing
     worst = check_parity(model, candidate.runtime)
     console.print(f"onnxruntime and torch agree to {worst:.1g} of the largest logit")
 
-    verdict = gate.judge(Path(run.plan.models), candidate, corpus.rows("test"), _names(config, corpus))
+    verdict = gate.judge(Path(run.plan.models), candidate, corpus.rows("test"), len(corpus.test), _names(config, corpus))
     console.print(verdict.sentence, soft_wrap=True)
     files = _files(config, corpus, exported, manifest, fitted, evaluation, verdict)
     return _publish(run, manifest, files, verdict, publishing, console)
@@ -112,9 +113,8 @@ def _run_all(arguments: argparse.Namespace, console: Console, started: float) ->
 def _run(plan: Plan, resumed: RunFolder | None, arguments: argparse.Namespace, console: Console) -> bool:
     """What train() gives, in a folder of its own or in the one that is resumed."""
     runs = Path(arguments.runs) if arguments.runs else Path(plan.models).parent / "runs"
-    # What buffers hold is the same in every process, and large: it is not sent round at every step.
-    distributed = DistributedDataParallelKwargs(broadcast_buffers=False)
-    accelerator = Accelerator(log_with=arguments.track, project_dir=str(runs), kwargs_handlers=[distributed])
+    # Without a GPU accelerate has to be told, or each process of torchrun takes itself for all of them.
+    accelerator = Accelerator(cpu=not torch.cuda.is_available(), log_with=arguments.track, project_dir=str(runs))
     console.quiet = not accelerator.is_main_process
     folder = RunFolder(resumed.path, plan, resumed=True) if resumed else _create_together(accelerator, runs, plan)
     console.print(f"run folder: {escape(str(folder.path))}", soft_wrap=True)

@@ -22,6 +22,7 @@ class Screen:
         self._stage, self._epochs, self._console = stage, epochs, console
         self._run, self._accelerator, self._told = run, accelerator, 0
         self._shown_s, self._recorded_s = -LINE_EVERY_S, time.monotonic()
+        self._begun: tuple[float, float] | None = None  # when the first word of it came, and how many epochs were done by then
         self._bar = Progress(
             TextColumn("{task.description} {task.fields[epoch]}/{task.total:.0f}"),
             BarColumn(),
@@ -53,7 +54,9 @@ class Screen:
             self._recorded_s = now
             self._record({"epoch": told.epoch, "share": told.share, "train_loss": told.loss, "words_per_s": told.words_per_s})
         if not self._console.is_terminal and now - self._shown_s >= LINE_EVERY_S:
-            self._say(told.epoch, f", {told.share:.0%}: loss {told.loss:.3f}", told.words_per_s)
+            self._say(told.epoch, f", {told.share:.0%}: loss {told.loss:.3f}", told.words_per_s, self._left(done, now))
+        elif self._begun is None:
+            self._begun = now, done
 
     def _show_epoch(self, epoch: loop.Epoch) -> None:
         valid = "" if epoch.valid_loss is None else f", valid loss {epoch.valid_loss:.4f}"
@@ -62,9 +65,17 @@ class Screen:
         values: dict[str, object] = {"epoch": epoch.number, "train_loss": epoch.train_loss, "words_per_s": epoch.words_per_s}
         self._record(values if epoch.valid_loss is None else {**values, "valid_loss": epoch.valid_loss})
 
-    def _say(self, epoch: int, what: str, words_per_s: float) -> None:
+    def _left(self, done: float, now: float) -> str:
+        """The time that the rest of all epochs takes at the pace so far; a run that was resumed began in the middle."""
+        if self._begun is None or done <= self._begun[1]:
+            self._begun = self._begun or (now, done)
+            return ""
+        left_s = (now - self._begun[0]) / (done - self._begun[1]) * (self._epochs - done)
+        return f", {left_s / 60:.0f} min left"
+
+    def _say(self, epoch: int, what: str, words_per_s: float, more: str = "") -> None:
         self._shown_s = time.monotonic()
-        self._console.print(f"{self._stage} {epoch}/{self._epochs}{what}, {words_per_s:,.0f} words/s", soft_wrap=True)
+        self._console.print(f"{self._stage} {epoch}/{self._epochs}{what}, {words_per_s:,.0f} words/s{more}", soft_wrap=True)
 
     def _record(self, values: dict[str, object]) -> None:
         self._told += 1

@@ -3,8 +3,8 @@
 import copy
 import hashlib
 from dataclasses import replace
+from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from rich.console import Console
@@ -24,7 +24,14 @@ from training.pretrain import BothDirections
 from training.screen import Screen
 from training.selftrain import Agreed, Opinion, Student, agree
 
-SHARES = "shares.npz"
+# What may be changed in the configuration of a run that is resumed: it changes no number.
+UNTOUCHED: dict[str, Any] = {
+    "data": True,
+    "name": True,
+    "description": True,
+    "source": True,
+    "fit": {"checkpoint_s"},
+}
 
 
 class Stages:
@@ -72,23 +79,23 @@ class Stages:
 
     def _taught_shares(self, pretrained: dict[str, Tensor]) -> Agreed:
         """What the teachers say of the unlabelled texts; each begins from the pre-trained weights, with a seed of its own."""
-        path = self._run.path / SHARES
-        if not path.exists():
+        checkpoint = self._checkpoint("shares")
+        kept = checkpoint.load()
+        if kept is None:
             opinions = [self._teach(number, pretrained) for number in range(self._config.selftrain.teachers)]
+            self._console.print("a linear model over characters reads the texts too", soft_wrap=True)
+            agreed = agree(opinions, self._linear_opinion(), self._corpus.valid.targets)
             if self._accelerator.is_main_process:
-                self._console.print("a linear model over characters reads the texts too", soft_wrap=True)
-                agreed = agree(opinions, self._linear_opinion(), self._corpus.valid.targets)
-                np.savez(path.with_suffix(".new.npz"), shares=agreed.shares, linear_share=agreed.linear_share)
-                path.with_suffix(".new.npz").replace(path)
-            self._accelerator.wait_for_everyone()
-        with np.load(path) as kept:
-            return Agreed(kept["shares"], float(kept["linear_share"]))
+                checkpoint.save({"shares": torch.from_numpy(agreed.shares), "linear_share": agreed.linear_share})
+            return agreed
+        return Agreed(kept["shares"].numpy(), kept["linear_share"])
 
     def _teach(self, number: int, pretrained: dict[str, Tensor]) -> Opinion:
-        teacher = build_model(self._config, self._corpus, self._config.seed + number)
+        config = self._config.model_copy(update={"seed": self._config.seed + number})
+        teacher = build_model(config, self._corpus)
         assert isinstance(teacher, Classifier)
         teacher.load_state_dict(pretrained)
-        self._fit(f"teacher {number + 1}", teacher, fitting_feed(self._config, self._corpus), self._config.fit, number)
+        self._fit(f"teacher {number + 1}", teacher, fitting_feed(config, self._corpus), config.fit, number)
         answers = (answer(teacher, self._corpus, self._config, split).logits for split in ("valid", "unlabelled"))
         return Opinion(*(torch.from_numpy(logits).log_softmax(dim=-1).numpy() for logits in answers))
 
@@ -132,14 +139,14 @@ class Stages:
             self._console.print(f"warning: {escape(line)}", soft_wrap=True)
 
         config = self._config
-        what = f"{config.model_dump_json(exclude={'data'})}{self._corpus.fingerprint}"
+        what = f"{config.model_dump_json(exclude=UNTOUCHED)}{self._corpus.fingerprint}"
         identity = hashlib.sha256(what.encode()).hexdigest()
         return Checkpoint(self._run.checkpoint(stage), identity, config.fit.checkpoint_s, warn)
 
 
-def build_model(config: Config, corpus: Corpus, seed: int | None = None) -> Model:
-    """An untrained model of the right size; the seed, if none is given the configuration's, decides its weights."""
-    torch.manual_seed(config.seed if seed is None else seed)
+def build_model(config: Config, corpus: Corpus) -> Model:
+    """An untrained model of the right size; the seed decides its weights."""
+    torch.manual_seed(config.seed)
     tokenizer = corpus.tokenizer
     if config.task == "generate":
         return LanguageModel(config.model, tokenizer.vocabulary_size, tokenizer.padding_id)

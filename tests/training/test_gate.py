@@ -11,6 +11,7 @@ from service.inference.runtime import Runtime
 from service.manifest import Task
 from tests.builders import WORDS, Small, publish_small, small_model
 from tests.service.damage import copy_version, flip_byte
+from training import gate
 from training.evaluate import evaluate
 from training.gate import MAX_WORDS, Candidate, Verdict, accuracy, judge, serving
 from training.model import Classifier, LanguageModel
@@ -57,7 +58,7 @@ def language_models(folder: Path) -> tuple[Candidate, Candidate]:
 
 
 def beside(served: Candidate, candidate: Candidate, rows: list[Row], names: dict[str, str] | None = None) -> Verdict:
-    return judge(served.artifact.path.parents[1], candidate, rows, names or {})
+    return judge(served.artifact.path.parents[1], candidate, rows, len(rows), names or {})
 
 
 def renamed(candidate: Candidate, other: Candidate) -> Candidate:
@@ -78,7 +79,7 @@ def figures(verdict: Verdict) -> list[float]:
 
 def test_where_there_is_no_version_nothing_is_refused(classifiers: tuple[Candidate, Candidate], tmp_path: Path) -> None:
     for models in (tmp_path, tmp_path / "none"):
-        verdict = judge(models, classifiers[0], answered_by(classifiers[0]), {})
+        verdict = judge(models, classifiers[0], answered_by(classifiers[0]), 1, {})
         assert (verdict.version, verdict.refused) == (None, False)
         assert f"no version of {CLASSIFIES.name}" in verdict.sentence
 
@@ -91,11 +92,11 @@ def test_the_highest_good_version_is_the_one_that_serves(classifiers: tuple[Cand
     served = serving(tmp_path, name)
     assert served is not None
     assert served.artifact.manifest.version == 2
-    assert judge(tmp_path, classifiers[1], answered_by(classifiers[1]), {}).version == 2
+    assert judge(tmp_path, classifiers[1], answered_by(classifiers[1]), 1, {}).version == 2
     for version in (1, 2):
         flip_byte(tmp_path / name / str(version) / "tokenizer.json")
     assert serving(tmp_path, name) is None
-    assert not judge(tmp_path, classifiers[1], answered_by(classifiers[1]), {}).refused
+    assert not judge(tmp_path, classifiers[1], answered_by(classifiers[1]), 1, {}).refused
 
 
 def test_a_model_for_another_task_is_refused_by_both_names(
@@ -226,20 +227,32 @@ def test_with_another_vocabulary_only_words_that_both_know_count(
     assert alone.sentence.endswith("on 3 words of 1 test rows that both know")
 
 
-def test_models_without_a_word_in_common_are_not_compared(language_models: tuple[Candidate, Candidate], tmp_path: Path) -> None:
+def test_models_without_a_word_in_common_cannot_be_told_apart_and_the_new_one_is_refused(
+    language_models: tuple[Candidate, Candidate], tmp_path: Path
+) -> None:
     other = published(tmp_path / "models", replace(GENERATES, words=("uno", "due", "tre"), seed=3), tmp_path / "scratch")
     verdict = beside(language_models[0], other, [Row("uno due tre", None)])
-    assert (verdict.version, verdict.refused) == (1, False)
+    assert (verdict.version, verdict.refused) == (1, True)
     assert "no word of the test split is known to version 1 too" in verdict.sentence
 
 
-def test_a_model_that_splits_texts_otherwise_is_not_compared_and_it_says_so(
+def test_a_model_that_splits_texts_otherwise_cannot_be_compared_and_is_refused(
     language_models: tuple[Candidate, Candidate], tmp_path: Path
 ) -> None:
     by_characters = published(tmp_path / "models", replace(GENERATES, unit="char"), tmp_path / "scratch")
     verdict = beside(language_models[0], renamed(by_characters, language_models[0]), [Row(text, None) for text in TEXTS])
-    assert (verdict.version, verdict.refused) == (1, False)
+    assert (verdict.version, verdict.refused) == (1, True)
     assert "splits texts into other words" in verdict.sentence
+
+
+def test_of_very_many_rows_some_are_taken_evenly_however_they_are_sorted(
+    classifiers: tuple[Candidate, Candidate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "MAX_ROWS", 10)
+    rows = [Row(text, "a") for text in TEXTS for _ in range(30)]
+    every = -(-len(rows) // 10)
+    verdict = beside(*classifiers, rows=rows)
+    assert f"on {len(rows[::every])} test rows" in verdict.sentence
 
 
 # Texts of any length

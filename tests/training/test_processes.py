@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.training import toys
+from tests.training.samples import TINY_CLASSIFY, write_labelled
 from tests.training.toys import losses, weights
 
 ROOT = Path(__file__).parent.parent.parent
@@ -32,6 +33,7 @@ import sys
 from pathlib import Path
 import torch
 from tests.training import toys
+from tests.training.samples import TINY_CLASSIFY, write_labelled
 from tests.training.test_processes import ALIKE, RESUMED
 
 torch.set_num_threads(1)
@@ -133,3 +135,17 @@ def test_the_main_process_alone_says_when_it_is_time_to_write(two: Path, name: s
     """The others never write, so by their clocks it would be time after every batch."""
     assert ended(two, name, 0)["asked"] > 10
     assert ended(two, name, 1)["asked"] == 0
+
+
+def test_the_command_line_under_torchrun_trains_one_model_and_publishes_it_once(tmp_path: Path) -> None:
+    """Without a GPU too, where accelerate would take each process for the only one if nobody said otherwise."""
+    data = write_labelled(tmp_path / "data.csv", 60)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "training.run"]
+    command = [*launch, *TINY_CLASSIFY, "--data", str(data), "--models", str(tmp_path / "models")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("published") == 1
+    assert [path.name for path in (tmp_path / "models" / "starter-sentiment").iterdir()] == ["1"]
+    assert len(list((tmp_path / "runs").iterdir())) == 1
+    assert "Warning" not in done.stderr.replace("UserWarning: Attempting to run", "")

@@ -15,7 +15,7 @@ from tests.training.corpora import corpus_of
 from tests.training.samples import TINY_CLASSIFY, sentences, write_labelled, write_text
 from training.model import Classifier, LanguageModel
 from training.rows import Row
-from training.stages import SHARES, build_model
+from training.stages import build_model
 
 SMALL = setting("test_fraction=0.3", "valid_fraction=0.2", "ngrams=2", "buckets=50", "dropout=0.2", "pretrain.words=9")
 STAGES = setting("pretrain.epochs=1", "selftrain.epochs=2", "selftrain.teachers=2")
@@ -64,16 +64,21 @@ def test_what_came_of_all_stages_is_served_and_says_what_it_read(taught: tuple[P
 
 
 def test_the_teachers_shares_are_kept_in_the_run_for_each_text_without_a_label(taught: tuple[Path, str]) -> None:
-    with np.load(only_run(taught[0]) / SHARES) as kept:
-        assert kept["shares"].shape == (62, 2)
-        np.testing.assert_allclose(kept["shares"].sum(axis=1), 1, rtol=1e-5)
-        assert 0 <= float(kept["linear_share"]) <= 1
+    kept = torch.load(only_run(taught[0]) / "shares.checkpoint", weights_only=True)
+    assert kept["shares"].shape == (62, 2)
+    np.testing.assert_allclose(kept["shares"].sum(dim=1), 1, rtol=1e-5)
+    assert 0 <= kept["linear_share"] <= 1
+
+
+def test_no_two_teachers_are_the_same_model(taught: tuple[Path, str]) -> None:
+    teachers = [torch.load(only_run(taught[0]) / f"teacher {n}.checkpoint", weights_only=True)["kept"] for n in (1, 2)]
+    assert any(not torch.equal(teachers[0][name], teachers[1][name]) for name in teachers[0])
 
 
 def test_every_stage_has_a_checkpoint_of_its_own_and_nothing_half_written_is_left(taught: tuple[Path, str]) -> None:
     names = sorted(path.name for path in only_run(taught[0]).iterdir())
-    stages = ("pretrain", "student", "teacher 1", "teacher 2")
-    assert names == sorted(["config.json", "metrics.jsonl", "mistakes.tsv", SHARES, *(f"{stage}.checkpoint" for stage in stages)])
+    stages = ("pretrain", "shares", "student", "teacher 1", "teacher 2")
+    assert names == sorted(["config.json", "metrics.jsonl", "mistakes.tsv", *(f"{stage}.checkpoint" for stage in stages)])
 
 
 def test_the_same_run_gives_the_same_graph_byte_for_byte(taught: tuple[Path, str], data: Path, tmp_path: Path) -> None:
@@ -135,6 +140,7 @@ def test_a_model_has_the_size_and_the_kind_of_its_task(tmp_path: Path) -> None:
 
 def test_the_seed_alone_decides_the_first_weights(tmp_path: Path) -> None:
     config, corpus = corpus_of(tmp_path, LABELLED)
-    plain, same, other = (build_model(config, corpus, seed).state_dict() for seed in (None, config.seed, config.seed + 1))
+    seeds = (config.seed, config.seed, config.seed + 1)
+    plain, same, other = (build_model(config.model_copy(update={"seed": seed}), corpus).state_dict() for seed in seeds)
     assert all(torch.equal(plain[name], same[name]) for name in plain)
     assert any(not torch.equal(plain[name], other[name]) for name in plain)
