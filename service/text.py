@@ -12,11 +12,10 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
-from typing import TypeVar
 
 import tokenizers
 
-V = TypeVar("V")
+from service.memory import keep
 
 PADDING = "<pad>"
 UNKNOWN = "<unk>"
@@ -24,8 +23,9 @@ END = "</s>"
 SPACE = "▁"
 
 # What stands between two spaces is read the same wherever it stands: by the library once, from memory from then on, which costs a
-# tenth. Spaces are what the library's normaliser folds into one (Unicode's White_Space; Python's \s has four characters more).
-_RUNS = re.compile(r"[^\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000▁]+")
+# tenth. Spaces are what the library's normaliser folds into one (Unicode's White_Space; Python's \s has four characters more), and
+# NUL, which is none of any text.
+_RUNS = re.compile(r"[^\0\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000▁]+")
 _KEPT_CHARACTERS = 40
 _KEPT_KNOWN = 32_768  # about 6 MB
 _KEPT_UNKNOWN = 4_096  # they seldom come again
@@ -81,12 +81,6 @@ def character_ngrams(word: str, longest: int, buckets: int, slots: int) -> list[
     return rows + [0] * (slots - len(rows))
 
 
-def _keep(memory: dict[str, V], run: str, found: V, most: int) -> None:
-    if len(memory) >= most:
-        memory.clear()
-    memory[run] = found
-
-
 class Tokenizer:
     """Text to ids and back for one model.
 
@@ -133,8 +127,8 @@ class Tokenizer:
         return len(self._pieces)
 
     def normalise(self, text: str) -> str:
-        """The text as the model sees it: NFC, white space folded, and what else its preset says."""
-        normalizer = self._backend.normalizer
+        """The text as the model sees it: NFC, white space and NUL folded, and what else its preset says."""
+        normalizer, text = self._backend.normalizer, text.replace("\0", " ")
         return text if normalizer is None else str(normalizer.normalize_str(text))
 
     def encode(self, text: str) -> Encoded:
@@ -168,9 +162,9 @@ class Tokenizer:
         found = Encoded(encoding.ids, unknown)
         if len(run) <= _KEPT_CHARACTERS:
             if unknown:
-                _keep(self._unknown, run, found, _KEPT_UNKNOWN)
+                keep(self._unknown, run, found, _KEPT_UNKNOWN)
             else:
-                _keep(self._known, run, found.ids, _KEPT_KNOWN)
+                keep(self._known, run, found.ids, _KEPT_KNOWN)
         return found
 
     def encode_prompt(self, text: str) -> Encoded:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.manifest import Ngrams
+from service.memory import keep
 from service.text import Tokenizer, character_ngrams
 
 Grams = npt.NDArray[np.int64]
@@ -40,7 +41,5 @@ class Reader:
         row = self._kept.get(word)
         if row is None:
             row = np.array(character_ngrams(word, ngrams.longest, ngrams.buckets, ngrams.slots), np.int64)
-            if len(self._kept) >= _KEPT_WORDS:
-                self._kept.clear()
-            self._kept[word] = row
+            keep(self._kept, word, row, _KEPT_WORDS)
         return row

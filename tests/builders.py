@@ -12,9 +12,9 @@ from service.inference.runtime import Runtime
 from training.config import Config, DataConfig, FitConfig, ModelConfig, TextConfig
 from training.corpus import Corpus, load_corpus
 from training.export import Exported, export_classifier, export_language_model
-from training.loop import Epoch, Fitted
 from training.manifest import describe
 from training.model import LanguageModel, Model
+from training.progress import Epoch, Fitted
 from training.publish import publish
 from training.stages import build_model
 
@@ -63,23 +63,23 @@ def small_config(small: Small, folder: Path) -> Config:
         source="made by the tests",
         seed=small.seed,
         data=DataConfig(train=str(data), valid_fraction=0, test_fraction=0),
-        # Where unknown words are read by their characters, there are some.
-        text=TextConfig(unit=small.unit, sentence_end=small.sentence_end, max_words=12 if small.ngrams else 20_000),
-        model=ModelConfig(
-            cell=small.cell,
-            layers=small.layers,
-            bidirectional=small.bidirectional,
-            embedding=small.embedding,
-            hidden=small.hidden,
-            ngrams=small.ngrams,
-            buckets=BUCKETS,
-            tables=small.tables,
-            tied=small.tied,
-            pooling=small.pooling,
-            head=small.head,
-        ),
+        text=_text_config(small),
+        model=_model_config(small),
         fit=FitConfig(batch_size=4, epochs=1),
     )
+
+
+def _text_config(small: Small) -> TextConfig:
+    # Where unknown words are read by their characters, there are some.
+    common = TextConfig(unit=small.unit, max_words=12 if small.ngrams else 20_000)
+    return common if small.task == "classify" else common.model_copy(update={"sentence_end": small.sentence_end})
+
+
+def _model_config(small: Small) -> ModelConfig:
+    common = ["cell", "layers", "bidirectional", "embedding", "hidden", "tables"]
+    names = [*common, "tied"] if small.task == "generate" else [*common, "ngrams", "pooling", "head"]
+    buckets = {"buckets": BUCKETS} if small.ngrams else {}
+    return ModelConfig.model_validate({name: getattr(small, name) for name in names} | buckets)
 
 
 def small_model(small: Small, folder: Path) -> tuple[Config, Corpus, Model]:

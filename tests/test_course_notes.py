@@ -15,11 +15,12 @@ from service.artifact import Cell, Tensor
 from service.http.app import create_app
 from service.settings import Settings
 from tests.service.http.ask import stream, written
-from training.config import ModelConfig, load_config
+from training.config import ModelConfig
 from training.corpus import load_corpus
 from training.export import export_classifier
 from training.graph import GraphBuilder
 from training.model import Classifier, count_parameters
+from training.preset import load_config
 from training.recurrent import Recurrent
 from training.report import HOW_COUNTED, recurrent_rows, summary_table
 from training.run import main

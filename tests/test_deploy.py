@@ -32,7 +32,7 @@ def locked(lock: str) -> set[str]:
 def started(runs: Path, processes: int = 1) -> tuple[int, list[str]]:
     """The Job's script's exit code and the words of the command that it becomes; python and torchrun only tell what they get."""
     programs = runs.parent / "bin"
-    programs.mkdir()
+    programs.mkdir(exist_ok=True)
     for name in ("python", "torchrun"):
         (programs / name).write_text(f'#!/bin/sh\nprintf "%s\\n" {name} "$@"\n')
         (programs / name).chmod(0o755)
@@ -72,7 +72,10 @@ def test_a_folder_that_a_pod_was_killed_in_before_it_wrote_anything_is_no_run(ru
 
 
 def test_a_model_that_was_kept_back_is_told_as_training_tells_it_and_not_made_again(runs: Path, begun: Path) -> None:
-    (begun / "model").mkdir()
+    kept = begun / "model" / "a-model" / "2"
+    kept.mkdir(parents=True)
+    assert started(runs, processes=2)[0] == 0  # a folder that a full disk left empty is no verdict
+    (kept / "manifest.json").touch()
     assert started(runs, processes=2) == (3, [])
 
 

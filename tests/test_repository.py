@@ -13,7 +13,7 @@ from service import artifact
 from service.settings import Settings
 from service.version import VERSION
 from tests.conftest import ROOT
-from training.config import PRESETS, STARTERS, load_config, preset_names
+from training.preset import PRESETS, STARTERS, load_config, preset_names
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 LOCKS = ["requirements.lock", "requirements-dev.lock", "requirements-cuda.lock"]

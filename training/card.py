@@ -7,6 +7,7 @@ from service.artifact import CURVES, Manifest, Score
 from training.evaluate import Evaluation
 from training.plots import CALIBRATION, CONFUSION
 from training.report import baseline_names, by_label
+from training.survey import UNITS
 
 
 def model_card(manifest: Manifest, evaluation: Evaluation, gate: str | None = None, pretraining: str | None = None) -> str:
@@ -28,7 +29,7 @@ def model_card(manifest: Manifest, evaluation: Evaluation, gate: str | None = No
 
 def _facts(manifest: Manifest, pretraining: str | None) -> Iterator[str]:
     training, sizes = manifest.training, manifest.sizes
-    unit = "characters" if manifest.unit == "char" else "words"
+    unit = UNITS[manifest.unit]
     kind = f"{'bidirectional ' if manifest.directions == 2 else ''}{manifest.cell.upper()}"
     tail = f", {manifest.pooling} pooling, labels {', '.join(manifest.labels)}" if manifest.task == "classify" else ""
     yield f"Task: {manifest.task} (`POST /{manifest.task}`)"

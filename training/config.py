@@ -1,20 +1,16 @@
-"""The configuration of one run: a frozen model read from a preset, overridden from the command line. Knows no torch."""
+"""The configuration of one run: a frozen model, every key with its bounds and meaning. Knows neither presets nor torch."""
 
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from service.artifact import NAME_PATTERN, Cell, Pooling, Task, Unit
-from training.errors import ConfigError
+from training.schedule import Schedule
 
 SPLITS = ("train", "valid", "test", "unlabelled")
 HUB = "hub:"
-PRESETS = Path(__file__).parent / "presets"
-STARTERS = ("starter-next-word", "starter-sentiment")
-EARLIER_STAGES = ("pretrain", "selftrain")  # their keys are named in full: epochs alone are those of fit
+
+_DOES: dict[Task, str] = {"generate": "generates", "classify": "classifies"}
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -49,7 +45,7 @@ class TextConfig(_Frozen):
     punctuation: Literal["split", "keep", "drop"] = Field("split", description="marks: words of their own, parts of words, gone")
     lowercase: bool = False
     max_words: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        20_000, description="vocabulary size, the most frequent words of the training split"
+        20_000, description="vocabulary size, the most frequent words of the training split and of the texts without labels"
     )
     min_count: Positive = 1
     max_length: Annotated[int, Field(ge=2)] = Field(64, description="words of a text that training looks at")
@@ -107,9 +103,7 @@ class FitConfig(_Frozen):
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0, le=100)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    schedule: Literal["constant", "linear", "cosine"] = Field(
-        "constant", description="linear, cosine: after a short warm-up falls to nothing over all epochs"
-    )
+    schedule: Schedule = Field("constant", description="linear, cosine: after a short warm-up falls to nothing over all epochs")
     clip: Annotated[float, Field(gt=0)] = Field(1.0, description="largest norm of the gradient")
     patience: Positive = Field(3, description="epochs without a better validation loss before it stops")
     precision: Literal["float32", "bfloat16", "auto"] = Field("float32", description="auto: bfloat16 where the machine has it")
@@ -140,7 +134,7 @@ class Config(_Frozen):
             raise ValueError("model.bidirectional: a model that generates must not see the words to come; use it to classify")
         for key, given in _only_for_the_other_task(self).items():
             if given:
-                raise ValueError(f"{key}: means nothing to a model that {self.task}s")
+                raise ValueError(f"{key}: means nothing to a model that {_DOES[self.task]}")
         if self.pretrain.epochs and not self.model.bidirectional:
             raise ValueError("pretrain.epochs: is for a model of two directions (model.bidirectional=true)")
         if self.selftrain.epochs and self.data.unlabelled is None:
@@ -153,11 +147,17 @@ class Config(_Frozen):
 def _only_for_the_other_task(config: Config) -> dict[str, bool]:
     """Keys that would be accepted and ignored, and whether they are set."""
     if config.task == "classify":
-        return {"fit.mode": config.fit.mode == "stream", "model.tied": not config.model.tied}
+        return {
+            "fit.mode": config.fit.mode == "stream",
+            "fit.window": _is_set(config.fit, "window"),
+            "model.tied": _is_set(config.model, "tied"),
+            "text.sentence_end": _is_set(config.text, "sentence_end"),
+        }
     fit = config.fit
     return {
         "model.pooling": _is_set(config.model, "pooling"),
         "model.head": _is_set(config.model, "head"),
+        "model.buckets": _is_set(config.model, "buckets"),
         "data.unlabelled": config.data.unlabelled is not None,
         "model.ngrams": config.model.ngrams > 0,
         "pretrain.epochs": config.pretrain.epochs > 0,
@@ -170,117 +170,3 @@ def _only_for_the_other_task(config: Config) -> dict[str, bool]:
 def _is_set(section: BaseModel, field: str) -> bool:
     """Whether it is something else than the default."""
     return bool(getattr(section, field) != type(section).model_fields[field].default)
-
-
-def preset_names() -> list[str]:
-    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
-
-
-def load_config(preset: str, overrides: Iterable[str] = (), data: str | None = None) -> Config:
-    """The preset with `key=value` overrides laid over it and, where given, data as the place of the text.
-
-    A key is dotted (`model.hidden`), or the last part alone (`hidden`): that of pretrain or selftrain only where no other section
-    has it. Raises ConfigError, naming the preset or the key.
-    """
-    raw = _read_preset(preset)
-    described = raw["description"]
-    if data is not None:
-        raw["data"] = {k: v for k, v in raw.get("data", {}).items() if k not in SPLITS}
-        raw["data"] |= {"train": data} if data.startswith(HUB) else _locate(Path(data))
-    typed = list(overrides)
-    for override in typed:
-        key, equals, value = override.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {override}: write it as key=value")
-        section, leaf = _resolve(key.strip())
-        target = raw if section is None else raw.setdefault(section, {})
-        target[leaf] = _parse(key, value)
-    _fit_to_unlabelled(raw, typed)
-    if raw["name"] != preset and raw["description"] == described:
-        raw["description"] = f"Trained with the preset {preset} on data of its own."
-    try:
-        config = Config.model_validate(raw)
-    except ValidationError as error:
-        raise ConfigError(_describe(error)) from error
-    if config.data.unlabelled is not None and not (config.pretrain.epochs or config.selftrain.epochs):
-        raise ConfigError("data.unlabelled: only pretrain.epochs and selftrain.epochs read it, and both are 0")
-    return config
-
-
-def _fit_to_unlabelled(raw: dict[str, Any], typed: list[str]) -> None:
-    """A preset uses texts without labels where there are any, and a folder may hold some that a preset cannot use.
-
-    Only what was typed is taken at its word, and refused where it makes no sense.
-    """
-    asked = {override.partition("=")[0].strip() for override in typed}
-    files, stages = raw.get("data", {}), [raw[name] for name in EARLIER_STAGES if raw.get(name, {}).get("epochs")]
-    if not stages and not asked & {"data.unlabelled", "unlabelled"}:
-        files.pop("unlabelled", None)
-    if not files.get("unlabelled") and "selftrain.epochs" not in asked and "selftrain" in raw:
-        raw["selftrain"]["epochs"] = 0
-
-
-def _read_preset(preset: str) -> dict[str, Any]:
-    path = PRESETS / f"{preset}.yaml"
-    if preset not in preset_names():
-        raise ConfigError(f"--preset {preset}: there is no such preset; there are {', '.join(preset_names())}")
-    raw: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    files = raw.get("data", {})
-    for split in SPLITS:
-        if files.get(split):
-            files[split] = str(PRESETS.parent / files[split])
-    return raw
-
-
-def _locate(path: Path) -> dict[str, str]:
-    """A file is the training data; a folder holds train, and perhaps valid, test and unlabelled, each as one file."""
-    if not path.is_dir():
-        return {"train": str(path)}
-    found = {}
-    for split in SPLITS:
-        files = sorted(p for p in path.glob(f"{split}.*") if p.is_file())
-        if len(files) > 1:
-            raise ConfigError(f"--data {path}: both {files[0].name} and {files[1].name} could be the {split} split")
-        if files:
-            found[split] = str(files[0])
-    if "train" not in found:
-        raise ConfigError(f"--data {path}: the folder has no train.txt, .csv, .tsv, .jsonl or .parquet; name the file itself")
-    return found
-
-
-def _resolve(key: str) -> tuple[str | None, str]:
-    """The section and field that a key of the command line means."""
-    sections = _sections()
-    head, dot, leaf = key.partition(".")
-    if dot:
-        if head in sections and leaf in sections[head]:
-            return head, leaf
-    elif key in Config.model_fields and key not in sections:
-        return None, key
-    else:
-        owners = [name for name, fields in sections.items() if key in fields]
-        owners = [name for name in owners if name not in EARLIER_STAGES] or owners
-        if len(owners) == 1:
-            return owners[0], key
-    known = sorted({*(set(Config.model_fields) - set(sections)), *(f"{s}.{f}" for s in sections for f in sections[s])})
-    raise ConfigError(f"--set {key}: there is no such key; there are {', '.join(known)}")
-
-
-def _sections() -> dict[str, set[str]]:
-    """The fields of every part of Config that is a model itself."""
-    kinds = {name: field.annotation for name, field in Config.model_fields.items()}
-    return {name: set(kind.model_fields) for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, BaseModel)}
-
-
-def _parse(key: str, value: str) -> Any:
-    try:
-        return yaml.safe_load(value)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # an impossible date or number; brackets without end
-        raise ConfigError(f"--set {key}: {value!r} is not a value: {str(error).splitlines()[0]}") from error
-
-
-def _describe(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{key}: {message}, not {first['input']!r}" if key else message

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.artifact import Ngrams
+from service.memory import keep
 from service.text import Tokenizer, character_ngrams
 from training.config import Config
 from training.rows import MendedRow, Row
@@ -26,8 +26,6 @@ _LONGEST_RUN = 40  # characters
 _KEPT_UNKNOWN = 2**16  # words with their rows: one that comes again later has two rows, which does no harm
 _ROWS_TOGETHER = 512
 _NUMBERS_TOGETHER = 2**20
-
-V = TypeVar("V")
 
 
 @dataclass(frozen=True)
@@ -170,7 +168,7 @@ class SplitEncoder:
         row = self._unknown_rows.get(word)
         if row is None:
             row = self._samples.add_unknown(character_ngrams(word, ngrams.longest, ngrams.buckets, ngrams.slots))
-            _keep(self._unknown_rows, word, row, _KEPT_UNKNOWN)
+            keep(self._unknown_rows, word, row, _KEPT_UNKNOWN)
         return row
 
     def _remember(self, row: Row) -> None:
@@ -205,14 +203,8 @@ class _Memory(dict[str, tuple[int, ...]]):
     def __missing__(self, run: str) -> tuple[int, ...]:
         ids = self._read(run)
         if len(run) <= _LONGEST_RUN:
-            _keep(self, run, ids, _KEPT_RUNS)
+            keep(self, run, ids, _KEPT_RUNS)
         return ids
-
-
-def _keep(memory: dict[str, V], key: str, value: V, most: int) -> None:
-    if len(memory) >= most:
-        memory.clear()
-    memory[key] = value
 
 
 def count_unknown(samples: Samples, tokenizer: Tokenizer) -> int:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from training import hub
 from training.config import HUB, SPLITS, Config
 from training.errors import ConfigError, PublishError
+from training.preset import describe
 
 CONFIG, METRICS, DATA, MISTAKES = "config.json", "metrics.jsonl", "data", "mistakes.tsv"
 
@@ -60,7 +61,9 @@ class RunFolder:
         """Raises ConfigError where path is no folder of a run."""
         try:
             return cls(path, Plan.model_validate_json((path / CONFIG).read_text(encoding="utf-8")), resumed=True)
-        except (OSError, ValidationError, ValueError) as error:
+        except ValidationError as error:
+            raise ConfigError(f"--resume {path}: is no folder of a run: its {CONFIG} says: {describe(error)}") from error
+        except (OSError, ValueError) as error:
             raise ConfigError(f"--resume {path}: is no folder of a run: its {CONFIG} cannot be read") from error
 
     def checkpoint(self, stage: str) -> Path:

@@ -65,7 +65,7 @@ def _check_encoding(path: Path) -> None:
     line = 1
     with path.open("rb") as file:
         if _looks_like_utf16(file.read(4096)):
-            raise DataError(f"{path}: it is UTF-16; save it as UTF-8 (iconv -f utf-16 -t utf-8)")
+            raise DataError(f"{path}: it is UTF-16 or UTF-32; save it as UTF-8 (iconv -f utf-16 -t utf-8)")
         file.seek(0)
         try:
             while block := file.read(_BLOCK_BYTES):

@@ -4,13 +4,11 @@ A run that is killed and resumed ends with the same weights, bit for bit on a CP
 and the step alone, and all else is in the checkpoint.
 """
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import torch
 from accelerate import Accelerator
@@ -23,10 +21,11 @@ from training.config import FitConfig
 from training.errors import TrainingError
 from training.model import Loss
 from training.processes import Processes
+from training.progress import Epoch, Fitted, Progress, Tell
 from training.recurrent import State
+from training.schedule import rate
 
 _OPTIMISERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}
-WARM_UP_SHARE = 0.02  # of all steps
 TOLD_EVERY_S = 0.2
 
 
@@ -44,45 +43,6 @@ class Feed:
     batches_per_epoch: int
     valid: Callable[[], Iterable[Batch]] | None = None
     carries_state: bool = False
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one pass over the training data gave; losses in nats a prediction."""
-
-    number: int
-    train_loss: float
-    valid_loss: float | None
-    words_per_s: float
-
-    @property
-    def judged_by(self) -> float:
-        return self.train_loss if self.valid_loss is None else self.valid_loss
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """Every epoch in order, the best of them, the seconds it took, and why it ended early where something was wrong.
-
-    The model holds the best epoch's weights.
-    """
-
-    history: list[Epoch]
-    best: Epoch
-    seconds: float
-    fault: str | None = None
-
-
-class Progress(NamedTuple):
-    """Where a run stands after a batch: the share of the epoch that is done, the mean loss since it began, and its pace."""
-
-    epoch: int
-    share: float
-    loss: float
-    words_per_s: float
-
-
-Tell = Callable[["Progress | Epoch"], None]
 
 
 def fit(
@@ -157,8 +117,9 @@ class _Stage:
         self.state: State | None = None
         self.rows = 0  # of the last batch, over all processes
         self.fault: str | None = None
+        self.steps = config.epochs * feed.batches_per_epoch  # of all epochs
         self.due = False  # whether a checkpoint is to be written after this batch
-        self.half = config.precision == "bfloat16" or (config.precision == "auto" and _has_bfloat16(accelerator.device))
+        self.half = config.precision == "bfloat16" or (config.precision == "auto" and self.processes.have_bfloat16)
 
     @property
     def finished(self) -> bool:
@@ -194,7 +155,7 @@ class _Stage:
         """One batch: loss, gradient, clip, update. Returns the loss a prediction, over all processes."""
         processes = self.processes
         # A step's dropout follows from the seed and the step alone, so a resumed run draws what an uninterrupted one would have.
-        torch.manual_seed(_step_seed(self.seed, self.step, processes.rank))
+        torch.manual_seed(processes.step_seed(self.seed, self.step))
         with torch.autocast(processes.device.type, torch.bfloat16, enabled=self.half):
             loss: Loss = self.running(processes.share(batch).to(processes.device), self.state)
         # One process writes, so its clock alone counts.
@@ -205,7 +166,7 @@ class _Stage:
         self.accelerator.backward(loss.total * (processes.world / max(1, count)))
         self.accelerator.clip_grad_norm_(self.trained, self.config.clip)
         for group in self.optimiser.param_groups:
-            group["lr"] = self.config.learning_rate * self._rate()
+            group["lr"] = self.config.learning_rate * rate(self.config.schedule, self.step, self.steps)
         self.optimiser.step()
         self.optimiser.zero_grad()
         if self.average is not None:
@@ -270,15 +231,6 @@ class _Stage:
         total, count = self.processes.sum(*_sum_losses(self._judged, shares, self.processes.device, self.feed.carries_state))
         return total / count if count else None
 
-    def _rate(self) -> float:
-        """The share of the learning rate at this step: all of it, or a short warm-up and then down to nothing at the last batch."""
-        if self.config.schedule == "constant":
-            return 1.0
-        total = self.config.epochs * self.feed.batches_per_epoch
-        done = self.step / total
-        falling = max(0.0, 1 - done if self.config.schedule == "linear" else (1 + math.cos(math.pi * min(1.0, done))) / 2)
-        return min((self.step + 1) / max(1, int(total * WARM_UP_SHARE)), falling)
-
     def _save(self) -> None:
         if self.checkpoint is None:
             return
@@ -298,16 +250,3 @@ class _Stage:
             **{name: getattr(self, name) for name in ("seconds", "seconds_before", "fault")},
             "state": state,
         }
-
-
-def _step_seed(seed: int, step: int, rank: int) -> int:
-    """As different as can be for neighbours: a CPU's generator looks at the low 32 bits alone."""
-    return int.from_bytes(hashlib.sha256(f"{seed} {step} {rank}".encode()).digest()[:4])
-
-
-def _has_bfloat16(device: torch.device) -> bool:
-    """Whether it multiplies such numbers itself: one that imitates it is many times slower than with 32 bits."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    processor = Path("/proc/cpuinfo")
-    return device.type == "cpu" and processor.is_file() and "bf16" in processor.read_text(encoding="utf-8", errors="replace")

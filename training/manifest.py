@@ -12,9 +12,9 @@ from training.config import HUB, Config
 from training.corpus import Corpus
 from training.export import Exported
 from training.hub import folder_of
-from training.loop import Fitted
 from training.model import Model, count_parameters
 from training.parity import golden_examples
+from training.progress import Fitted
 
 PACKAGES = ("torch", "onnx", "onnxruntime", "tokenizers", "datasets", "accelerate", "numpy")
 GOLDEN_EXAMPLES = 8

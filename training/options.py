@@ -8,9 +8,10 @@ from pathlib import Path
 from accelerate.tracking import get_available_trackers
 
 from training import hub
-from training.config import HUB, SPLITS, STARTERS, load_config, preset_names
+from training.config import HUB, SPLITS
 from training.errors import ConfigError
 from training.folder import Plan
+from training.preset import STARTERS, load_config, preset_names
 
 TRACKERS = ("tensorboard", "mlflow")
 

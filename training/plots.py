@@ -14,7 +14,7 @@ from matplotlib.font_manager import FontProperties
 from training import measures
 from training.calibration import BINS, Logits, Targets, expected_calibration_error, reliability, softmax
 from training.evaluate import Answers, Evaluation
-from training.loop import Epoch
+from training.progress import Epoch
 
 CONFUSION = "confusion.png"
 CALIBRATION = "calibration.png"

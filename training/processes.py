@@ -1,5 +1,7 @@
 """The processes that train one model together, each on its own rows of every batch. Knows no loss and no optimiser."""
 
+import hashlib
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -22,6 +24,18 @@ class Processes:
     @property
     def device(self) -> torch.device:
         return cast(torch.device, self._accelerator.device)
+
+    @property
+    def have_bfloat16(self) -> bool:
+        """Whether the device multiplies such numbers itself: one that imitates it is many times slower than with 32 bits."""
+        if self.device.type == "cuda":
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        processor = Path("/proc/cpuinfo")
+        return self.device.type == "cpu" and processor.is_file() and "bf16" in processor.read_text("utf-8", "replace")
+
+    def step_seed(self, seed: int, step: int) -> int:
+        """What this process draws its chance from at a step. A CPU looks at the low 32 bits alone: neighbours differ in these."""
+        return int.from_bytes(hashlib.sha256(f"{seed} {step} {self.rank}".encode()).digest()[:4])
 
     def share(self, batch: Batch) -> Batch:
         """This process's rows of a batch."""

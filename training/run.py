@@ -26,11 +26,11 @@ from training.evaluate import Evaluation, evaluate
 from training.export import Exported, export_classifier, export_language_model
 from training.folder import MISTAKES, Plan, RunFolder
 from training.gate import Candidate, Verdict
-from training.loop import Fitted
 from training.manifest import describe
 from training.model import Classifier, LanguageModel
 from training.options import parser, plans_of, refuse_beside_resume, require_tracker
 from training.parity import check_parity
+from training.progress import Fitted
 from training.publish import publish, require_writable
 from training.stages import Stages, build_model
 
@@ -183,7 +183,8 @@ def _without_labels(config: Config, corpus: Corpus) -> str | None:
         parts.append(f"{config.pretrain.epochs} epochs as a language model of both directions")
     if config.selftrain.epochs:
         parts.append(f"{config.selftrain.epochs} epochs on what {config.selftrain.teachers} teachers and a linear model said")
-    return f"{texts:,} texts without labels and the training texts: {'; '.join(parts)}" if parts else None
+    read = f"{texts:,} texts without labels and the training texts" if texts else "the training texts"
+    return f"{read}: {'; '.join(parts)}" if parts else None
 
 
 def _publish(

@@ -7,7 +7,7 @@ from accelerate import Accelerator
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from training import loop
+from training import progress
 from training.folder import RunFolder
 
 LINE_EVERY_S = 30.0  # where there is no terminal to draw a bar on
@@ -41,13 +41,13 @@ class Screen:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._bar.stop()
 
-    def __call__(self, told: loop.Progress | loop.Epoch) -> None:
-        if isinstance(told, loop.Epoch):
+    def __call__(self, told: progress.Progress | progress.Epoch) -> None:
+        if isinstance(told, progress.Epoch):
             self._show_epoch(told)
         else:
             self._show_progress(told)
 
-    def _show_progress(self, told: loop.Progress) -> None:
+    def _show_progress(self, told: progress.Progress) -> None:
         done, now = told.epoch - 1 + told.share, time.monotonic()
         self._bar.update(self._task, completed=done, epoch=told.epoch, loss=told.loss, pace=told.words_per_s)
         if now - self._recorded_s >= RECORD_EVERY_S:
@@ -58,7 +58,7 @@ class Screen:
         elif self._begun is None:
             self._begun = now, done
 
-    def _show_epoch(self, epoch: loop.Epoch) -> None:
+    def _show_epoch(self, epoch: progress.Epoch) -> None:
         valid = "" if epoch.valid_loss is None else f", valid loss {epoch.valid_loss:.4f}"
         if time.monotonic() - self._shown_s >= EPOCH_LINE_EVERY_S or epoch.number == self._epochs:
             self._say(epoch.number, f": train loss {epoch.train_loss:.4f}{valid}", epoch.words_per_s)

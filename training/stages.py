@@ -18,9 +18,10 @@ from training.corpus import Corpus
 from training.evaluate import answer
 from training.feeds import fitting_feed, pretraining_feed, self_training_feed
 from training.folder import RunFolder
-from training.loop import Feed, Fitted, fit
+from training.loop import Feed, fit
 from training.model import Classifier, LanguageModel, Model
 from training.pretrain import BothDirections
+from training.progress import Fitted
 from training.screen import Screen
 from training.selftrain import Agreed, Opinion, Student, agree
 

@@ -14,16 +14,17 @@ MANY_UNKNOWN = 0.2
 MANY_SHARED = 0.01  # short texts are said twice by chance; more than this is no chance
 MANY_CUT = 0.05
 RARE_LABEL = 0.01
+SHOWN_DOUBTS = 5  # of one kind
 SHARES_APART = 0.1
 FEW_ROWS = 100
 
 Statistics = dict[str, SplitStatistics]
-_NAMES: dict[Unit, str] = {"word": "words", "subword": "pieces of words", "char": "characters"}
+UNITS: dict[Unit, str] = {"word": "words", "subword": "pieces of words", "char": "characters"}
 
 
 def figures(corpus: Corpus, unit: Unit = "word") -> Iterator[list[str]]:
     """A table: a row with the names of the splits that have rows, then a row a figure; each begins with its name."""
-    found, units = _found(corpus), _NAMES[unit]
+    found, units = _found(corpus), UNITS[unit]
     yield ["", *found]
     for name, figure in _FIGURES.items():
         yield [name.format(units), *(figure(counts) for counts in found.values())]
@@ -38,7 +39,7 @@ def figures(corpus: Corpus, unit: Unit = "word") -> Iterator[list[str]]:
 
 def reading(corpus: Corpus, unit: Unit = "word") -> Iterator[str]:
     """What the model reads of a text, and what it learns to predict."""
-    special, tokenizer, units = len(corpus.tokenizer.special_ids), corpus.tokenizer, _NAMES[unit]
+    special, tokenizer, units = len(corpus.tokenizer.special_ids), corpus.tokenizer, UNITS[unit]
     yield f"{tokenizer.vocabulary_size - special:,} {units} known (and {special} special ids)"
     if corpus.ngrams is not None:
         yield f"words are read by their runs of 1 to {corpus.ngrams.longest} characters too, in {corpus.ngrams.buckets:,} rows"
@@ -48,7 +49,7 @@ def reading(corpus: Corpus, unit: Unit = "word") -> Iterator[str]:
 
 def doubts(corpus: Corpus, unit: Unit = "word") -> Iterator[str]:
     """A sentence for each thing about the data that a person should look at before training."""
-    found, units = _found(corpus), _NAMES[unit]
+    found, units = _found(corpus), UNITS[unit]
     if "test" not in found:
         yield f"there is no test split: the scores will be those of {'valid' if 'valid' in found else 'train'}"
     yield from _doubts_of_splits(found)
@@ -84,10 +85,13 @@ def _doubts_of_splits(found: Statistics) -> Iterator[str]:
 
 def _doubts_of_labels(found: Statistics) -> Iterator[str]:
     train = found["train"]
+    rare = sorted((count, label) for label, count in train.labels.items() if count < RARE_LABEL * train.rows)
+    for count, label in rare[:SHOWN_DOUBTS]:
+        yield f"only {_share(count, train.rows)} of the rows of train ({count:,}) have the label {label!r}: few to learn from"
+    if len(rare) > SHOWN_DOUBTS:
+        yield f"and so have {len(rare) - SHOWN_DOUBTS:,} labels more: is this the column of the labels (--label-column)?"
     for label, count in train.labels.items():
         share = count / train.rows
-        if share < RARE_LABEL:
-            yield f"only {_share(count, train.rows)} of the rows of train ({count:,}) have the label {label!r}: few to learn from"
         for split, counts in found.items():
             here = counts.labels.get(label, 0) / counts.rows
             if counts.labels and counts.rows >= FEW_ROWS and abs(here - share) > SHARES_APART:

@@ -9,7 +9,7 @@ for config in "$RUNS"/*/config.json; do
     if [ -f "$config" ]; then
         run=${config%/config.json}
         # torchrun makes 1 of every exit code. A model that was kept back is there to see, and no better the second time.
-        if [ -d "$run/model" ]; then
+        if ls "$run"/model/*/*/manifest.json >/dev/null 2>&1; then
             echo "trained, and not better than the version that serves: $run/model" >&2
             exit 3
         fi

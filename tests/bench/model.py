@@ -17,9 +17,9 @@ from tests.builders import Small, small_config
 from training.config import Config
 from training.corpus import Corpus, load_corpus
 from training.export import export_classifier, export_language_model
-from training.loop import Epoch, Fitted
 from training.manifest import describe
 from training.model import LanguageModel, Model
+from training.progress import Epoch, Fitted
 from training.publish import publish
 from training.stages import build_model
 

@@ -10,10 +10,11 @@ from tests.bench.example import Example, ExampleModel, carried_loss, columns, se
 from tests.bench.race import race
 from tests.bench.text import SENTENCES, VOCABULARY, write_sentences
 from training.batches import Batch, batches
-from training.config import FitConfig, load_config
+from training.config import FitConfig
 from training.corpus import Corpus, load_corpus
 from training.loop import mean_loss
 from training.model import LanguageModel
+from training.preset import load_config
 from training.samples import Samples
 
 END = 2

@@ -24,9 +24,10 @@ from tests.bench.run import machine
 from tests.bench.speed import EQUAL, THE_SAME, Ours, Slice, Speed, measure, run_example, where_time_goes
 from tests.bench.subject import ROOT
 from tests.bench.text import write_sentences
-from training.config import Config, load_config
+from training.config import Config
 from training.corpus import Corpus, load_corpus
 from training.errors import TrainingError
+from training.preset import load_config
 
 PRESET = "korean-next-word"  # whose reading of text, batch size and precision are what people get
 SENTENCE = THE_SAME.model_copy(update={"mode": "sentence"})

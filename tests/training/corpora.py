@@ -37,7 +37,7 @@ def corpus_of(
             "description": "A model for tests.",
             "source": "made by the tests",
             "data": {"valid_fraction": 0, "test_fraction": 0, **files, **sections.get("data", {})},
-            "text": {"sentence_end": False, **sections.get("text", {})},
+            "text": ({} if task == "classify" else {"sentence_end": False}) | sections.get("text", {}),
             "model": {"cell": "rnn", "embedding": 4, "hidden": 4, **sections.get("model", {})},
             "fit": {"batch_size": 2, **sections.get("fit", {})},
         }

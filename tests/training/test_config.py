@@ -11,8 +11,9 @@ from pydantic import BaseModel, ValidationError
 
 from service.artifact import Cell
 from tests.training.samples import write_text
-from training.config import PRESETS, STARTERS, Config, load_config, preset_names
+from training.config import Config
 from training.errors import ConfigError
+from training.preset import PRESETS, STARTERS, load_config, preset_names
 
 ANY = "starter-next-word"
 CLASSIFIES = "starter-sentiment"
@@ -74,7 +75,7 @@ def test_an_unknown_preset_is_refused_with_the_names_of_those_there_are(preset: 
 def own_preset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A preset named own, in a folder of presets where it is the only one."""
     path = write_text(tmp_path / "presets" / "own.yaml", ["{name: own, task: generate, description: d, source: s}"])
-    monkeypatch.setattr("training.config.PRESETS", path.parent)
+    monkeypatch.setattr("training.preset.PRESETS", path.parent)
     return path
 
 

@@ -8,8 +8,9 @@ import pytest
 from service.text import character_ngrams
 from tests.training.samples import classify, generate, sentences, write_labelled, write_table, write_text
 from tests.training.test_rows import refusal
-from training.config import Config, FitConfig, ModelConfig, TextConfig, load_config
+from training.config import Config, FitConfig, ModelConfig, TextConfig
 from training.corpus import SLOTS, load_corpus
+from training.preset import load_config
 from training.rows import MendedRow, Row
 from training.samples import Samples
 

@@ -14,14 +14,14 @@ from training.corpus import Corpus, load_corpus
 from training.feeds import EVALUATION_LANES, evaluation_batches, fitting_feed, pretraining_feed, self_training_feed
 from training.loop import Feed
 
-FITTING = {"batch_size": 7, "window": 5}
+FITTING = {"batch_size": 7}
 MakeFeed = Callable[[Config, Corpus], Feed]
 
 
 def generating(folder: Path, seed: int = 1, valid: int = 20, **fit: object) -> tuple[Config, Corpus]:
     train, held = write_text(folder / "train.txt", sentences(60)), write_text(folder / "valid.txt", sentences(valid, seed=8))
     data = {"train": str(train), "valid": str(held), "test_fraction": 0}
-    return _load(folder, {"task": "generate", "seed": seed, "data": data, "fit": {**FITTING, **fit}})
+    return _load(folder, {"task": "generate", "seed": seed, "data": data, "fit": {**FITTING, "window": 5, **fit}})
 
 
 def classifying(folder: Path, seed: int = 1, unlabelled: int = 50, valid_fraction: float = 0.2) -> tuple[Config, Corpus]:

@@ -11,9 +11,9 @@ import pytest
 from service.artifact import load
 from tests.training.commands import begin, epochs, files_no_larger_than, metrics, only_run, runs, setting, succeeds, versions
 from tests.training.samples import TINY, TINY_CLASSIFY, TINY_GENERATE, left_in, sentences, write_labelled, write_text
-from training.config import load_config
 from training.errors import ConfigError, PublishError
 from training.folder import CONFIG, METRICS, Plan, RunFolder
+from training.preset import load_config
 from training.run import main
 
 ROOT = Path(__file__).parents[2]
@@ -73,6 +73,12 @@ def test_what_is_no_folder_of_a_run_is_one_line(tmp_path: Path, content: str | N
     with pytest.raises(ConfigError, match=rf"^--resume {tmp_path}: is no folder of a run") as refusal:
         RunFolder.open(tmp_path)
     assert len(str(refusal.value).splitlines()) == 1
+
+
+def test_a_value_that_was_edited_and_is_wrong_is_named(tmp_path: Path, plan: Plan) -> None:
+    (tmp_path / CONFIG).write_text(plan.model_dump_json().replace('"epochs":', '"epoch":', 1), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"config\.pretrain\.epoch: Extra inputs"):
+        RunFolder.open(tmp_path)
 
 
 def test_on_a_full_disk_a_line_of_the_metrics_is_lost_and_nothing_else(tmp_path: Path, plan: Plan) -> None:

@@ -1,6 +1,5 @@
 """The loop learns, the same seed gives the same weights, and what is left is the best epoch's, never the last's by habit."""
 
-import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -32,8 +31,10 @@ from tests.training.toys import (
 from training.batches import Batch
 from training.checkpoint import Checkpoint
 from training.errors import TrainingError
-from training.loop import Epoch, Feed, Progress, _has_bfloat16, _step_seed, fit, mean_loss
+from training.loop import Feed, fit, mean_loss
 from training.model import Classifier, LanguageModel, Loss
+from training.processes import Processes
+from training.progress import Epoch, Progress
 from training.recurrent import State
 from training.samples import Samples
 
@@ -99,14 +100,6 @@ def test_another_seed_gives_other_weights() -> None:
         train(model, COUNTING, seed=seed)
         runs.append(weights(model))
     assert not same(*runs)
-
-
-def test_another_seed_or_step_or_process_drops_other_numbers() -> None:
-    """A CPU's generator looks at the low 32 bits of its seed alone."""
-    seeds = [_step_seed(*place) for place in itertools.product((1, 2, 2**31 - 1), (0, 1, 2, 10**6), (0, 1, 7))]
-    drawn = [torch.rand(3, generator=torch.Generator().manual_seed(seed)).tolist() for seed in seeds]
-    assert len({tuple(numbers) for numbers in drawn}) == len(seeds)
-    assert [_step_seed(3, 7, 1)] * 2 == [_step_seed(3, 7, 1), _step_seed(3, 7, 1)]
 
 
 def test_bfloat16_learns_about_what_float32_does_even_in_one_process() -> None:
@@ -376,7 +369,7 @@ def test_averaging_does_not_change_what_is_learnt_meanwhile() -> None:
 def test_auto_is_bfloat16_where_the_processor_has_it_and_float32_elsewhere() -> None:
     found, expected = language_model(), language_model()
     train(found, COUNTING, precision="auto")
-    train(expected, COUNTING, precision="bfloat16" if _has_bfloat16(torch.device("cpu")) else "float32")
+    train(expected, COUNTING, precision="bfloat16" if Processes(toys.on_cpu()).have_bfloat16 else "float32")
     assert same(weights(found), weights(expected))
 
 

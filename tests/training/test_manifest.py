@@ -15,9 +15,9 @@ from tests.builders import Small, export, small_config, small_model
 from tests.training.samples import sentences, write_table, write_text
 from training.config import Config, TextConfig
 from training.corpus import Corpus, load_corpus
-from training.loop import Epoch, Fitted
 from training.manifest import GOLDEN_CHARACTERS, GOLDEN_EXAMPLES, describe
 from training.model import LanguageModel, count_parameters
+from training.progress import Epoch, Fitted
 from training.stages import build_model
 
 HISTORY = [Epoch(1, 2.0, None, 1.0), Epoch(2, 3.0, None, 1.0)]

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training.samples import write_labelled
-from training.config import STARTERS
 from training.errors import ConfigError
 from training.folder import Plan
 from training.options import TRACKERS, parser, plans_of, refuse_beside_resume, require_tracker
+from training.preset import STARTERS
 
 RUN = ["python", "-m", "training.run"]
 CLASSIFIES = ["--preset", "korean-sentiment"]

@@ -11,7 +11,7 @@ from matplotlib.font_manager import get_font
 from tests.training.corpora import evaluation_of
 from training import plots
 from training.evaluate import Answers, Evaluation
-from training.loop import Epoch
+from training.progress import Epoch
 
 HISTORY = [Epoch(1, 2.0, 2.5, 10.0), Epoch(2, 1.5, 2.0, 11.0), Epoch(3, 1.0, 2.2, 12.0)]
 

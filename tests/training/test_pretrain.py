@@ -20,9 +20,10 @@ from tests.training.toys import (
 from tests.training.toys import settings as fitting
 from training.batches import IGNORED, Batch
 from training.config import PretrainConfig
-from training.loop import Fitted, fit
+from training.loop import fit
 from training.model import Classifier
 from training.pretrain import BothDirections
+from training.progress import Fitted
 from training.samples import Samples
 
 WORDS = 6  # that are predicted, of the 12 there are

@@ -1,5 +1,6 @@
 """Two processes train what one does: the same losses, the same weights, and one of them writes."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import torch
 from tests.training import toys
 from tests.training.samples import TINY_CLASSIFY, write_labelled
 from tests.training.toys import losses, weights
+from training.processes import Processes
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -149,3 +151,13 @@ def test_the_command_line_under_torchrun_trains_one_model_and_publishes_it_once(
     assert [path.name for path in (tmp_path / "models" / "starter-sentiment").iterdir()] == ["1"]
     assert len(list((tmp_path / "runs").iterdir())) == 1
     assert "Warning" not in done.stderr.replace("UserWarning: Attempting to run", "")
+
+
+def test_another_seed_or_step_or_process_draws_other_numbers() -> None:
+    """A CPU's generator looks at the low 32 bits of its seed alone."""
+    processes, seeds = Processes(toys.on_cpu()), []
+    for seed, step, processes.rank in itertools.product((1, 2, 2**31 - 1), (0, 1, 2, 10**6), (0, 1, 7)):
+        seeds.append(processes.step_seed(seed, step))
+        assert processes.step_seed(seed, step) == seeds[-1]
+    drawn = {tuple(torch.rand(3, generator=torch.Generator().manual_seed(seed)).tolist()) for seed in seeds}
+    assert len(drawn) == len(seeds)

@@ -11,7 +11,7 @@ import pytest
 from tests.training import toys
 from tests.training.toys import CASES, Case, Interrupted, Often, losses, same, weights
 from training.errors import TrainingError
-from training.loop import Epoch, Fitted, Progress
+from training.progress import Epoch, Fitted, Progress
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -381,7 +381,7 @@ def test_utf_16_is_refused_and_told_what_to_do(tmp_path: Path, suffix: str, enco
     path = tmp_path / f"data{suffix}"
     path.write_bytes("text,label\tmore\n".encode(encoding) * 900)
     message = refusal(lambda: read_rows(str(path), DataConfig(), labelled=False))
-    assert message.startswith(f"{path}: it is UTF-16; save it as UTF-8")
+    assert message.startswith(f"{path}: it is UTF-16 or UTF-32; save it as UTF-8")
 
 
 @pytest.mark.parametrize("suffix", [".txt", ".csv", ".tsv", ".jsonl"])

@@ -29,9 +29,9 @@ from tests.training.samples import (
     write_table,
     write_text,
 )
-from training.config import preset_names
 from training.manifest import PACKAGES
 from training.options import TRACKERS
+from training.preset import preset_names
 from training.run import main
 
 ROOT = Path(__file__).parents[2]

@@ -8,9 +8,9 @@ from rich.console import Console
 
 from tests.training.commands import epochs, metrics
 from tests.training.toys import on_cpu
-from training.config import load_config
 from training.folder import METRICS, Plan, RunFolder
-from training.loop import Epoch, Progress
+from training.preset import load_config
+from training.progress import Epoch, Progress
 from training.screen import Screen
 
 

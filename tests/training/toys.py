@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from training.batches import Batch, batch_count, batches, lane_count, lanes
 from training.checkpoint import Checkpoint
 from training.config import FitConfig, ModelConfig, PretrainConfig
-from training.loop import Epoch, Feed, Fitted, Progress, fit
+from training.loop import Feed, fit
 from training.model import Classifier, LanguageModel
 from training.pretrain import BothDirections
+from training.progress import Epoch, Fitted, Progress
 from training.samples import Samples
 
 CPU = torch.device("cpu")

@@ -1,0 +1,129 @@
+"""Presets: configurations that are read from training/presets/, with what was typed laid over them. Owns the names of keys."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from training.config import HUB, SPLITS, Config
+from training.errors import ConfigError
+
+PRESETS = Path(__file__).parent / "presets"
+EARLIER_STAGES = ("pretrain", "selftrain")  # their keys are named in full: epochs alone are those of fit
+STARTERS = ("starter-next-word", "starter-sentiment")
+
+
+def preset_names() -> list[str]:
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def load_config(preset: str, overrides: Iterable[str] = (), data: str | None = None) -> Config:
+    """The preset with `key=value` overrides laid over it and, where given, data as the place of the text.
+
+    A key is dotted (`model.hidden`), or the last part alone (`hidden`): that of pretrain or selftrain only where no other section
+    has it. Raises ConfigError, naming the preset or the key.
+    """
+    raw = _read_preset(preset)
+    described = raw["description"]
+    if data is not None:
+        raw["data"] = {k: v for k, v in raw.get("data", {}).items() if k not in SPLITS}
+        raw["data"] |= {"train": data} if data.startswith(HUB) else _locate(Path(data))
+    typed = list(overrides)
+    for override in typed:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {override}: write it as key=value")
+        section, leaf = _resolve(key.strip())
+        target = raw if section is None else raw.setdefault(section, {})
+        target[leaf] = _parse(key, value)
+    _fit_to_unlabelled(raw, typed)
+    if raw["name"] != preset and raw["description"] == described:
+        raw["description"] = f"Trained with the preset {preset} on data of its own."
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(describe(error)) from error
+    if config.data.unlabelled is not None and not (config.pretrain.epochs or config.selftrain.epochs):
+        raise ConfigError("data.unlabelled: only pretrain.epochs and selftrain.epochs read it, and both are 0")
+    return config
+
+
+def _fit_to_unlabelled(raw: dict[str, Any], typed: list[str]) -> None:
+    """A preset uses texts without labels where there are any, and a folder may hold some that a preset cannot use.
+
+    Only what was typed is taken at its word, and refused where it makes no sense.
+    """
+    asked = {override.partition("=")[0].strip() for override in typed}
+    files, stages = raw.get("data", {}), [raw[name] for name in EARLIER_STAGES if raw.get(name, {}).get("epochs")]
+    if not stages and not asked & {"data.unlabelled", "unlabelled"}:
+        files.pop("unlabelled", None)
+    if not files.get("unlabelled") and "selftrain.epochs" not in asked and "selftrain" in raw:
+        raw["selftrain"]["epochs"] = 0
+
+
+def _read_preset(preset: str) -> dict[str, Any]:
+    path = PRESETS / f"{preset}.yaml"
+    if preset not in preset_names():
+        raise ConfigError(f"--preset {preset}: there is no such preset; there are {', '.join(preset_names())}")
+    raw: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    files = raw.get("data", {})
+    for split in SPLITS:
+        if files.get(split):
+            files[split] = str(PRESETS.parent / files[split])
+    return raw
+
+
+def _locate(path: Path) -> dict[str, str]:
+    """A file is the training data; a folder holds train, and perhaps valid, test and unlabelled, each as one file."""
+    if not path.is_dir():
+        return {"train": str(path)}
+    found = {}
+    for split in SPLITS:
+        files = sorted(p for p in path.glob(f"{split}.*") if p.is_file())
+        if len(files) > 1:
+            raise ConfigError(f"--data {path}: both {files[0].name} and {files[1].name} could be the {split} split")
+        if files:
+            found[split] = str(files[0])
+    if "train" not in found:
+        raise ConfigError(f"--data {path}: the folder has no train.txt, .csv, .tsv, .jsonl or .parquet; name the file itself")
+    return found
+
+
+def _resolve(key: str) -> tuple[str | None, str]:
+    """The section and field that a key of the command line means."""
+    sections = _sections()
+    head, dot, leaf = key.partition(".")
+    if dot:
+        if head in sections and leaf in sections[head]:
+            return head, leaf
+    elif key in Config.model_fields and key not in sections:
+        return None, key
+    else:
+        owners = [name for name, fields in sections.items() if key in fields]
+        owners = [name for name in owners if name not in EARLIER_STAGES] or owners
+        if len(owners) == 1:
+            return owners[0], key
+    known = sorted({*(set(Config.model_fields) - set(sections)), *(f"{s}.{f}" for s in sections for f in sections[s])})
+    raise ConfigError(f"--set {key}: there is no such key; there are {', '.join(known)}")
+
+
+def _sections() -> dict[str, set[str]]:
+    """The fields of every part of Config that is a model itself."""
+    kinds = {name: field.annotation for name, field in Config.model_fields.items()}
+    return {name: set(kind.model_fields) for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, BaseModel)}
+
+
+def _parse(key: str, value: str) -> Any:
+    try:
+        return yaml.safe_load(value)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # an impossible date or number; brackets without end
+        raise ConfigError(f"--set {key}: {value!r} is not a value: {str(error).splitlines()[0]}") from error
+
+
+def describe(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{key}: {message}, not {first['input']!r}" if key else message
