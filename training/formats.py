@@ -133,12 +133,13 @@ def _read_objects(path: Path) -> Iterator[dict[str, object]]:
             yield row
 
 
-def _json_text(value: object) -> str | None:
-    if value is None:
-        return None
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    text.encode()  # half a character, which JSON can write as an escape, is no text: raises
-    return text
+def _json_text(value: object) -> object:
+    """Numbers came as text; a list or an object is left to whoever refuses it."""
+    if isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, str):
+        value.encode()  # half a character, which JSON can write as an escape, is no text: raises
+    return value
 
 
 def _open_parquet(path: Path, columns: list[str]) -> Opener:

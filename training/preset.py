@@ -12,6 +12,7 @@ from training.errors import ConfigError
 
 PRESETS = Path(__file__).parent / "presets"
 EARLIER_STAGES = ("pretrain", "selftrain")  # their keys are named in full: epochs alone are those of fit
+_A_NAME = "is part of an address: a letter a to z or a digit, then at most 63 letters a to z, digits, dots, dashes and underscores"
 STARTERS = ("starter-next-word", "starter-sentiment")
 
 
@@ -126,4 +127,6 @@ def describe(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "string_pattern_mismatch":
+        message = _A_NAME
     return f"{key}: {message}, not {first['input']!r}" if key else message

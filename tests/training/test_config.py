@@ -229,6 +229,11 @@ def test_a_wrong_value_is_refused_in_one_line_that_names_its_key_and_the_value(o
     assert len(line.splitlines()) == 1
 
 
+def test_a_name_that_is_no_part_of_an_address_is_told_so_and_not_by_its_pattern() -> None:
+    with pytest.raises(ConfigError, match=r"^name: is part of an address: [^\^]+, not '내-모델'$"):
+        load_config(ANY, ["name=내-모델"])
+
+
 @pytest.mark.parametrize("value", ["[1, 2", "{a: b", "'open", "a: b: c", "@x", "*x"])
 def test_what_is_no_yaml_value_is_refused_by_key_in_one_line(value: str) -> None:
     with pytest.raises(ConfigError, match=r"^--set hidden: ") as refusal:

@@ -431,9 +431,13 @@ def test_half_a_character_in_a_jsonl_file_is_refused(tmp_path: Path) -> None:
     assert refusal(lambda: rows_in(path, DataConfig(), labelled=False)).startswith(f"{path}: ")
 
 
-def test_a_cell_that_is_neither_text_nor_number_is_refused_by_file(tmp_path: Path) -> None:
-    path = tmp_path / "data.parquet"
-    datasets.Dataset.from_dict({"text": [["a", "b"]], "label": [1]}).to_parquet(path)
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
+def test_a_cell_that_is_neither_text_nor_number_is_refused_by_file(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"data{suffix}"
+    if suffix == ".jsonl":
+        write_text(path, ['{"text": ["a", "b"], "label": 1}'])
+    else:
+        datasets.Dataset.from_dict({"text": [["a", "b"]], "label": [1]}).to_parquet(path)
     assert refusal(lambda: rows_in(path, DataConfig(), labelled=True)).startswith(f"{path}: a cell holds a list")
 
 
