@@ -18,6 +18,7 @@ from service.errors import ArtifactError
 
 # Who makes or reads a model finds all of the contract here.
 from service.manifest import GRAPH as GRAPH
+from service.manifest import MAX_INPUT_WORDS as MAX_INPUT_WORDS
 from service.manifest import NAME_PATTERN as NAME_PATTERN
 from service.manifest import SCHEMA_VERSION as SCHEMA_VERSION
 from service.manifest import TOKENIZER as TOKENIZER

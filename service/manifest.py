@@ -62,6 +62,9 @@ class SpecialIds(_Frozen):
     end: int | None
 
 
+MAX_INPUT_WORDS = 1024  # of a text, at the most: what scores are those of, and what training allows; a model itself has no limit
+
+
 class Limits(_Frozen):
     """Words a request may bring to this model."""
 

@@ -6,6 +6,7 @@ Owns the choices that make these as good as they get on 150,000 Korean reviews. 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,8 @@ from sklearn.linear_model import LogisticRegression
 
 from training.rows import Row
 
+T = TypeVar("T")
+
 MAX_ROWS = 200_000
 MANY_ROWS = 10_000  # from here on, a run of characters that stands in one or two texts only costs time
 TEXTS_TOGETHER = 10_000
@@ -23,15 +26,21 @@ UNSEEN = -12.0  # the logarithm of the share of a label that no text had
 STRENGTH = 6.0  # of C: weaker, and spam is missed; stronger, and long runs of characters are learnt by heart
 
 
-def linear_baselines(train: Iterable[Row], test: Sequence[Row]) -> dict[str, list[str]]:
-    """The labels that each baseline, by name, gives to the test rows. Learns from the first MAX_ROWS rows of train."""
-    rows = list(islice(train, MAX_ROWS + 1))
-    cut = f", first {MAX_ROWS:,} rows" if len(rows) > MAX_ROWS else ""
-    rows = rows[:MAX_ROWS]
-    return {
-        f"TF-IDF over words{cut}": _predict(_words(), rows, test),
-        f"TF-IDF over characters 1-4{cut}": _predict(_characters(3 if len(rows) >= MANY_ROWS else 1), rows, test),
-    }
+def linear_baselines(train: Iterable[Row], count: int, test: Iterable[Row]) -> dict[str, list[str]]:
+    """The labels that each baseline, by name, gives to the test rows.
+
+    count: the rows of train; of more than MAX_ROWS so many are learnt from, evenly over all of them, as a file may be sorted.
+    """
+    rows = list(_some(train, count))
+    cut = f", {len(rows):,} of {count:,} rows" if len(rows) < count else ""
+    texts, labels = [row.text for row in rows], [row.label or "" for row in rows]
+    kinds = {f"TF-IDF over words{cut}": _words(), f"TF-IDF over characters 1-4{cut}": _characters(len(rows))}
+    models = {name: (vectorizer, _regress(vectorizer, texts, labels)) for name, vectorizer in kinds.items()}
+    given: dict[str, list[str]] = {name: [] for name in models}
+    for part in _parts(row.text for row in test):
+        for name, (vectorizer, regression) in models.items():
+            given[name] += map(str, regression.predict(vectorizer.transform(part)))
+    return given
 
 
 def _words() -> TfidfVectorizer:
@@ -39,15 +48,11 @@ def _words() -> TfidfVectorizer:
     return TfidfVectorizer(lowercase=False, token_pattern=pattern, sublinear_tf=True, dtype=np.float32)
 
 
-def _characters(fewest_texts: int) -> TfidfVectorizer:
+def _characters(rows: int) -> TfidfVectorizer:
+    fewest_texts = 3 if rows >= MANY_ROWS else 1
     return TfidfVectorizer(
         lowercase=False, analyzer="char", ngram_range=(1, 4), sublinear_tf=True, min_df=fewest_texts, dtype=np.float32
     )
-
-
-def _predict(vectorizer: TfidfVectorizer, train: Sequence[Row], test: Sequence[Row]) -> list[str]:
-    regression = _regress(vectorizer, [row.text for row in train], [row.label or "" for row in train])
-    return [str(label) for label in regression.predict(vectorizer.transform([row.text for row in test]))]
 
 
 def character_scores(
@@ -55,11 +60,11 @@ def character_scores(
 ) -> list[npt.NDArray[np.float32]]:
     """Logarithms of the labels' shares (N, labels) for each of some texts, by the linear model over characters.
 
-    It learns from the first MAX_ROWS rows of train, whose labels are targets.
+    It learns from rows of train, as the baselines do; the labels of all of these are targets.
     """
-    rows = [row.text for row in islice(train, MAX_ROWS)]
-    vectorizer = _characters(3 if len(rows) >= MANY_ROWS else 1)
-    regression = _regress(vectorizer, rows, targets[: len(rows)].tolist())
+    rows = [row.text for row in _some(train, len(targets))]
+    vectorizer = _characters(len(rows))
+    regression = _regress(vectorizer, rows, list(_some(targets.tolist(), len(targets))))
     found = []
     for some in texts:
         blocks = [np.full((0, labels), UNSEEN, np.float32)]
@@ -71,8 +76,13 @@ def character_scores(
     return found
 
 
+def _some(rows: Iterable[T], count: int) -> Iterator[T]:
+    """Every row, or every second one, or third, ..., so that they are MAX_ROWS at the most."""
+    return islice(rows, 0, None, max(1, -(-count // MAX_ROWS)))
+
+
 def _regress(vectorizer: TfidfVectorizer, texts: Sequence[str], labels: Sequence[object]) -> LogisticRegression | DummyClassifier:
-    alike = len(set(labels)) == 1  # as the first rows of a sorted file may be
+    alike = len(set(labels)) == 1  # as those of a small sorted file may be
     regression = DummyClassifier() if alike else LogisticRegression(C=STRENGTH, max_iter=200)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # after so many steps the last digits change no answer

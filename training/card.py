@@ -10,12 +10,16 @@ from training.report import baseline_names, by_label
 from training.survey import UNITS
 
 
-def model_card(manifest: Manifest, evaluation: Evaluation, gate: str | None = None, pretraining: str | None = None) -> str:
-    """gate: how it did beside the version that served before; pretraining: what it learnt before its task; a sentence each."""
+def model_card(
+    manifest: Manifest, evaluation: Evaluation, gate: str | None = None, pretraining: str | None = None, fault: str | None = None
+) -> str:
+    """gate: how it did beside the version that served before; pretraining: what it learnt before its task; fault: what ended
+    its training early; a sentence each.
+    """
     blocks = [
         f"# {manifest.name}",
         manifest.description,
-        "\n".join(f"- {line}" for line in _facts(manifest, pretraining)),
+        "\n".join(f"- {line}" for line in _facts(manifest, pretraining, fault)),
         "## Scores",
         *_scores(manifest.scores),
         *([f"{gate[0].upper()}{gate[1:]}."] if gate else []),
@@ -27,7 +31,7 @@ def model_card(manifest: Manifest, evaluation: Evaluation, gate: str | None = No
     return "\n\n".join(blocks) + "\n"
 
 
-def _facts(manifest: Manifest, pretraining: str | None) -> Iterator[str]:
+def _facts(manifest: Manifest, pretraining: str | None, fault: str | None) -> Iterator[str]:
     training, sizes = manifest.training, manifest.sizes
     unit = UNITS[manifest.unit]
     kind = f"{'bidirectional ' if manifest.directions == 2 else ''}{manifest.cell.upper()}"
@@ -52,6 +56,8 @@ def _facts(manifest: Manifest, pretraining: str | None) -> Iterator[str]:
         f"Trained: preset `{training.preset}`, seed {training.seed}, {training.epochs} epochs in {training.seconds:.0f} s, "
         f"{training.created}"
     )
+    if fault:
+        yield f"Stopped early: {fault}"
     yield f"Made by: `{training.command}`"
     yield f"Data fingerprint: `{training.data_fingerprint}`"
 

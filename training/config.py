@@ -23,7 +23,8 @@ class _Frozen(BaseModel):
 class DataConfig(_Frozen):
     """Where the text is. A relative path in a preset is relative to training/; one from the command line to where it was typed.
 
-    hub:NAME is a data set of the Hugging Face hub, or a folder that `datasets` can load, instead of a file.
+    hub:NAME or hub:NAME:CONFIGURATION is a data set of the Hugging Face hub, or a folder that `datasets` can load, instead of a
+    file.
     """
 
     train: str | None = None

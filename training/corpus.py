@@ -29,7 +29,7 @@ class Corpus:
 
     labels: what they are called in answers, by target; known_grams (V, slots): the runs of characters of the vocabulary's words;
     statistics: by split, "unlabelled" among them where there is such text; fingerprint: SHA-256, the same where two runs saw the
-    same data.
+    same data; predictions: generation: how many next words there are to learn from in an epoch.
     """
 
     splits: Splits
@@ -45,11 +45,7 @@ class Corpus:
     fingerprint: str
     unlabelled_rows: Iterable[Row] = ()
     wordless: dict[str, Longs] = field(default_factory=dict)  # numbers of the rows that became no sample
-
-    @property
-    def predictions(self) -> int:
-        """Generation: how many next words there are to learn from, one a prefix of a sentence."""
-        return self.train.words - len(self.train)
+    predictions: int = 0
 
     def rows(self, split: str) -> Iterator[Row]:
         """The rows of a split, or "unlabelled", that became its samples, in their order. Raises DataError."""
@@ -97,7 +93,7 @@ def _finish(
     if names:
         _check_names(config, names, np.bincount(samples["train"].targets, minlength=len(names)))
     given = [split for split in encoders if split != "unlabelled" or config.data.unlabelled is not None]
-    duplicates = _duplicates(encoders)
+    duplicates, in_valid = _duplicates(encoders)
     return Corpus(
         splits,
         vocabulary.tokenizer,
@@ -109,12 +105,18 @@ def _finish(
         samples["test"],
         samples["unlabelled"] if "unlabelled" in given else None,
         {
-            split: encoders[split].statistics(names, duplicates[split], count_unknown(samples[split], vocabulary.tokenizer))
+            split: encoders[split].statistics(
+                names,
+                duplicates[split],
+                in_valid if split == "test" else 0,
+                count_unknown(samples[split], vocabulary.tokenizer),
+            )
             for split in given
         },
         sha256(b"".join(encoders[split].fingerprint() for split in given)).hexdigest(),
         unlabelled,
         {split: np.array(encoders[split].wordless, np.int64) for split in given},
+        _predictions(config, samples["train"]),
     )
 
 
@@ -183,13 +185,22 @@ def _check_enough(config: Config, train: Samples) -> None:
         )
 
 
-def _duplicates(encoders: dict[str, SplitEncoder]) -> dict[str, int]:
-    """Texts that a score should not count on: of valid and test in train, and unlabelled ones that are in valid or test."""
+def _predictions(config: Config, train: Samples) -> int:
+    """All words but the first of every sentence or, in a stream, of every lane."""
+    if config.fit.mode == "stream":
+        lanes = config.fit.batch_size
+        return lanes * (train.words // lanes - 1)
+    return train.words - len(train)
+
+
+def _duplicates(encoders: dict[str, SplitEncoder]) -> tuple[dict[str, int], int]:
+    """Texts that flatter a score: those of valid and test in train, unlabelled ones in valid or test; and of test in valid."""
     hashes = {split: encoder.hashes() for split, encoder in encoders.items()}
     valid, test = hashes["valid"].mapped, hashes["test"].mapped
-    return {
+    found = {
         "train": 0,
         "valid": count_common(valid, hashes["train"])[0],
         "test": count_common(test, hashes["train"])[0],
         "unlabelled": count_common(np.concatenate([valid, test]), hashes["unlabelled"])[1],
     }
+    return found, count_common(test, hashes["valid"])[0]

@@ -62,10 +62,6 @@ class WordEmbedding(nn.Module):
             return self.words.weight
         return self.words.weight + _means(self.grams, self.known)
 
-    def unknown(self, grams: Tensor) -> Tensor:
-        """grams (U, slots) of words that are not known -> (U, E)"""
-        return self._unknown(grams)
-
     @torch.no_grad()
     def settle(self) -> None:
         """Rounds what is looked up to 8 bits with a scale a row, once and for all: what is evaluated is what will be exported."""
@@ -84,6 +80,7 @@ class WordEmbedding(nn.Module):
         return words + _means(self.grams, self.known[ids])
 
     def _unknown(self, grams: Tensor) -> Tensor:
+        """grams (U, slots) of words that are not known -> (U, E)"""
         assert self.grams is not None
         return self.words.weight[self.unknown_id] + _means(self.grams, grams)
 

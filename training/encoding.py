@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from service.artifact import Ngrams
+from service.artifact import MAX_INPUT_WORDS, Ngrams
 from service.memory import keep
 from service.text import Tokenizer, character_ngrams
 from training.config import Config
@@ -25,6 +25,7 @@ _KEPT_RUNS = 2**17
 _LONGEST_RUN = 40  # characters
 _KEPT_UNKNOWN = 2**16  # words with their rows: one that comes again later has two rows, which does no harm
 _ROWS_TOGETHER = 512
+LEARNT_FROM = ("train", "unlabelled")  # the splits whose texts text.max_length cuts
 _NUMBERS_TOGETHER = 2**20
 
 
@@ -32,9 +33,9 @@ _NUMBERS_TOGETHER = 2**20
 class SplitStatistics:
     """One split in numbers, over the rows that have words. Words and unknown ones are counted as far as training looks at a text.
 
-    longest: words of the longest text, all of them; cut: texts longer than max_length; lengths: how many texts have 0, 1, ...
-    max_length words or, the last, more; duplicates: rows whose text is in train too, for the unlabelled texts in valid or test;
-    nul_rows: rows in which NUL characters were read as spaces.
+    longest: words of the longest text, all of them; cut: texts that were cut; lengths: how many texts have 0, 1, ... words or, the
+    last, more; duplicates: rows whose text is in train too, for the unlabelled texts in valid or test; in_valid: rows of test whose
+    text is in valid too; nul_rows: rows in which NUL characters were read as spaces.
     """
 
     rows: int
@@ -45,6 +46,7 @@ class SplitStatistics:
     lengths: NDArray[np.int64]
     labels: dict[str, int]
     duplicates: int
+    in_valid: int
     nul_rows: int
 
 
@@ -74,7 +76,9 @@ class SplitEncoder:
         self._tokenizer, self._ngrams = vocabulary.tokenizer, vocabulary.ngrams
         self._generates = config.task == "generate"
         self._streams = self._generates and config.fit.mode == "stream"
-        self._max_length = config.text.max_length
+        # What is scored is read as the service reads it, or the scores would be those of another model on long texts.
+        self._max_length = config.text.max_length if split in LEARNT_FROM else MAX_INPUT_WORDS
+        self._shown = MAX_INPUT_WORDS if self._streams else config.text.max_length
         self._targets = {label: index for index, label in enumerate(vocabulary.labels)}
         self._samples = SamplesWriter(folder, split, self._ngrams.slots if self._ngrams else 0)
         self._hashes = ColumnWriter(folder / f"{split}.hashes", "q")
@@ -87,7 +91,7 @@ class SplitEncoder:
         self.wordless = array("q")  # their numbers
         self.unseen: Counter[str] = Counter()  # labels that no training row has
         self._words = self._longest = self._cut = self._nul_rows = 0
-        self._lengths = [0] * (self._max_length + 1)
+        self._lengths = [0] * (self._shown + 1)
         self._labels = [0] * len(vocabulary.labels)
 
     def add(self, row: Row) -> None:
@@ -124,7 +128,7 @@ class SplitEncoder:
         self._digest_texts()
         return f"{self.split} {self.rows}\n".encode() + self._digest.digest()
 
-    def statistics(self, names: list[str], duplicates: int, unknown: int) -> SplitStatistics:
+    def statistics(self, names: list[str], duplicates: int, in_valid: int, unknown: int) -> SplitStatistics:
         """names: what the labels are called; the numbers are what is not counted row by row."""
         return SplitStatistics(
             rows=sum(self._lengths),
@@ -135,6 +139,7 @@ class SplitEncoder:
             lengths=np.array(self._lengths, np.int64),
             labels=dict(zip(names, self._labels, strict=True)) if sum(self._labels) else {},
             duplicates=duplicates,
+            in_valid=in_valid,
             nul_rows=self._nul_rows,
         )
 
@@ -187,7 +192,7 @@ class SplitEncoder:
         self._words += seen
         self._longest = max(self._longest, words)
         self._cut += words > seen
-        self._lengths[min(words, self._max_length)] += 1
+        self._lengths[min(words, self._shown)] += 1
         if row.label is not None:
             self._labels[target] += 1
         self._nul_rows += isinstance(row, MendedRow)

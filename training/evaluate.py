@@ -112,7 +112,7 @@ def _evaluate_classifier(model: Classifier, corpus: Corpus, config: Config) -> E
     found = _summary(answers.predicted, answers.targets, labels, rarer)
     beside = {
         name: _summary(np.array([int(label) for label in given]), answers.targets, labels, rarer)
-        for name, given in linear_baselines(_numbered(corpus, "train"), list(_numbered(corpus, split))).items()
+        for name, given in linear_baselines(_numbered(corpus, "train"), len(corpus.train), _numbered(corpus, split)).items()
     }
     scores = [
         Score(metric=metric, split=split, value=value, baselines={name: figures[metric] for name, figures in beside.items()})

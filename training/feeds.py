@@ -72,7 +72,9 @@ def evaluation_batches(config: Config, corpus: Corpus, samples: Samples) -> Iter
     """All of samples once, in no random order."""
     if config.fit.mode == "stream":
         return lanes(samples, evaluation_lanes(config, samples), config.fit.window)
-    return _batches(config, corpus, samples, config.fit.batch_size)
+    # Texts that are scored are not cut as those that are learnt from: no batch of them is larger for it.
+    longest = int(samples.lengths.max(initial=1))
+    return _batches(config, corpus, samples, max(1, config.fit.batch_size * min(longest, config.text.max_length) // longest))
 
 
 def evaluation_lanes(config: Config, samples: Samples) -> int:

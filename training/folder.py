@@ -1,10 +1,13 @@
 """The folder of one run: its configuration, what it measured, and where it stands. Knows nothing of models."""
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
+from errno import EEXIST
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -39,17 +42,14 @@ class RunFolder:
 
     @classmethod
     def create(cls, runs: Path, plan: Plan) -> "RunFolder":
-        """A new folder that holds the plan. Raises PublishError where it cannot be written."""
-        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        """A new folder that holds the plan, all of it or nothing. Raises PublishError where it cannot be written."""
         try:
-            for attempt in range(1000):
-                path = runs / f"{plan.config.name}-{stamp}{f'-{attempt}' if attempt else ''}"
-                try:
-                    path.mkdir(parents=True)
-                    break
-                except FileExistsError:
-                    continue
-            (path / CONFIG).write_text(_found_from_anywhere(plan).model_dump_json(indent=2), encoding="utf-8")
+            path = _new_folder(runs, plan.config.name)
+            try:
+                _write_whole(path / CONFIG, _found_from_anywhere(plan).model_dump_json(indent=2))
+            except OSError:
+                shutil.rmtree(path, ignore_errors=True)
+                raise
         except OSError as error:
             raise PublishError(
                 f"{runs}: no run can be kept there: {error.strerror or error} (--runs names another folder)"
@@ -99,6 +99,27 @@ class RunFolder:
                 file.write(line + "\n")
         except OSError:
             return
+
+
+def _new_folder(runs: Path, name: str) -> Path:
+    """One that was not there before, whoever else begins a run in the same second."""
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    for attempt in range(1000):
+        path = runs / f"{name}-{stamp}{f'-{attempt}' if attempt else ''}"
+        with suppress(FileExistsError):
+            path.mkdir(parents=True)
+            return path
+    raise FileExistsError(EEXIST, os.strerror(EEXIST))
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """All of it or nothing, whenever the process is killed."""
+    fresh = path.with_suffix(".new")
+    with fresh.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
 
 
 def _found_from_anywhere(plan: Plan) -> Plan:

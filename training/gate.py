@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service import artifact
-from service.artifact import Artifact
+from service.artifact import MAX_INPUT_WORDS, Artifact
 from service.errors import ArtifactError, SettingsError
 from service.inference.runtime import Held, Runtime, host, pad, select
 from service.words import Words
@@ -24,7 +24,6 @@ from training.rows import Row
 T = TypeVar("T")
 
 MAX_ROWS = 20_000  # differences that more would show are no reason to keep a model back
-MAX_WORDS = 1024  # of a text: one of a million words would take a million steps
 ROWS_TOGETHER = 64
 
 
@@ -123,11 +122,11 @@ def _judge_language_models(version: int, ours: Candidate, theirs: Candidate, row
 
 
 def _cut(words: Words) -> Words:
-    return words._replace(ids=words.ids[:MAX_WORDS])
+    return words._replace(ids=words.ids[:MAX_INPUT_WORDS])
 
 
 def _prompt(model: Artifact, text: str) -> list[int]:
-    return model.tokenizer.encode_prompt(text).ids[:MAX_WORDS]
+    return model.tokenizer.encode_prompt(text).ids[:MAX_INPUT_WORDS]
 
 
 def _known_to_both(ours: Artifact, theirs: Artifact, a: list[int], b: list[int]) -> npt.NDArray[np.bool_]:

@@ -8,7 +8,6 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from typing import Protocol
 
 import torch
 from accelerate import Accelerator
@@ -27,12 +26,6 @@ from training.schedule import rate
 
 _OPTIMISERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}
 TOLD_EVERY_S = 0.2
-
-
-class Objective(Protocol):
-    """A torch module that says what a batch costs. One with a state is given the last one of its stream."""
-
-    def __call__(self, batch: Batch, state: State | None = None) -> Loss: ...
 
 
 @dataclass(frozen=True)
@@ -56,6 +49,7 @@ def fit(
 ) -> Fitted:
     """Trains until config.epochs, or until patience runs out, and leaves the best epoch's weights in model, on the CPU.
 
+    model(batch, state) says what a batch costs, a Loss; where the feed carries a state, it is given the last one of its stream.
     Begins where checkpoint stands. A loss that is no number ends the run with the best weights so far and says so in `fault`;
     raises TrainingError where there are none.
     """

@@ -20,7 +20,6 @@ PACKAGES = ("torch", "onnx", "onnxruntime", "tokenizers", "datasets", "accelerat
 GOLDEN_EXAMPLES = 8
 GOLDEN_CHARACTERS = 60
 GOLDEN_ROWS = 1000  # looked at for them
-MAX_INPUT_WORDS = 1024  # far beyond what training looks at; a bound for the service, not for the model
 
 
 def describe(
@@ -61,7 +60,7 @@ def describe(
         inputs=exported.inputs,
         outputs=exported.outputs,
         state=exported.state,
-        limits=Limits(max_input_words=MAX_INPUT_WORDS),
+        limits=Limits(max_input_words=artifact.MAX_INPUT_WORDS),
         golden=_golden(config, corpus, model),
         scores=scores,
         training=_training(config, corpus, fitted, preset, command),

@@ -158,7 +158,8 @@ def _find(keys: Integers, wanted: Integers) -> Integers:
 
 def _places(texts: Texts, start: int, end: int) -> Integers:
     """How many ids of its own text stand before each of the ids from start to end."""
-    ends = np.cumsum(texts.lengths, dtype=np.int64)
+    lengths = texts.lengths[:end]  # no text is without an id, so these reach as far
+    ends = np.cumsum(lengths, dtype=np.int64)
     positions = np.arange(start, end)
     text = np.searchsorted(ends, positions, side="right")
-    return positions - (ends - texts.lengths)[text]
+    return positions - (ends - lengths)[text]

@@ -42,9 +42,9 @@ def require_tracker(name: str | None) -> None:
 
 def refuse_beside_resume(arguments: argparse.Namespace) -> None:
     """A run that is resumed is what it was. Raises ConfigError."""
-    for option in ("preset", "data", "name", "unlabelled", "text_column", "label_column", "set", "dry_run"):
+    for option in ("preset", "data", "name", "unlabelled", "text_column", "label_column", "set", "runs", "dry_run"):
         if getattr(arguments, option):
-            raise ConfigError(f"--{option.replace('_', '-')}: a run that is resumed keeps its configuration; leave it out")
+            raise ConfigError(f"--{option.replace('_', '-')}: a run that is resumed keeps what it was begun with; leave it out")
 
 
 def _overrides(arguments: argparse.Namespace) -> list[str]:
@@ -100,14 +100,15 @@ def parser() -> argparse.ArgumentParser:
         "  torchrun --nproc-per-node 2 -m training.run --preset korean-next-word --data sentences.txt\n\n"
         f"presets: {', '.join(preset_names())}\n"
         "exit codes: 0 published (or, with --publish never, trained); 2 something was wrong, said in one line, and nothing was\n"
-        "published; 3 trained, but worse than the version that serves, and so not published; 130 stopped by hand",
+        "published; 3 trained, but worse than the version that serves, and so not published; 130 stopped by hand.\n"
+        "Under torchrun every code but 0 is 1",
     )
     parser.add_argument("--preset", metavar="NAME", help="what to train and how (training/presets/NAME.yaml)")
     parser.add_argument(
         "--data",
         metavar="PATH",
         help=".txt (a sentence a line), .csv, .tsv, .jsonl or .parquet; a folder with train.*, and perhaps valid.*, test.* and "
-        "unlabelled.*; or hub:NAME, a data set of the Hugging Face hub",
+        "unlabelled.*; or hub:NAME or hub:NAME:CONFIGURATION, a data set of the Hugging Face hub",
     )
     parser.add_argument("--unlabelled", metavar="PATH", help="texts without labels, for presets that pre-train on them")
     parser.add_argument("--text-column", metavar="COLUMN", help="the column with the text, where a file has columns")

@@ -1,6 +1,6 @@
 """Presets: configurations that are read from training/presets/, with what was typed laid over them. Owns the names of keys."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,17 @@ PRESETS = Path(__file__).parent / "presets"
 EARLIER_STAGES = ("pretrain", "selftrain")  # their keys are named in full: epochs alone are those of fit
 _A_NAME = "is part of an address: a letter a to z or a digit, then at most 63 letters a to z, digits, dots, dashes and underscores"
 STARTERS = ("starter-next-word", "starter-sentiment")
+
+# Keys, or all of a section but its epochs, that only some configurations read: which, in words and as a question.
+_READ_WITH: dict[str, tuple[str, Callable[[Config], bool]]] = {
+    "fit.window": ("with fit.mode=stream", lambda config: config.fit.mode == "stream"),
+    "text.max_length": ("with fit.mode=sentence", lambda config: config.fit.mode == "sentence"),
+    "model.buckets": ("with model.ngrams above 0", lambda config: config.model.ngrams > 0),
+    "data.label_column": ("by a model that classifies", lambda config: config.task == "classify"),
+    "data.labels": ("by a model that classifies", lambda config: config.task == "classify"),
+    "pretrain": ("with pretrain.epochs above 0", lambda config: config.pretrain.epochs > 0),
+    "selftrain": ("with selftrain.epochs above 0, which needs data.unlabelled", lambda config: config.selftrain.epochs > 0),
+}
 
 
 def preset_names() -> list[str]:
@@ -31,14 +42,7 @@ def load_config(preset: str, overrides: Iterable[str] = (), data: str | None = N
     if data is not None:
         raw["data"] = {k: v for k, v in raw.get("data", {}).items() if k not in SPLITS}
         raw["data"] |= {"train": data} if data.startswith(HUB) else _locate(Path(data))
-    typed = list(overrides)
-    for override in typed:
-        key, equals, value = override.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {override}: write it as key=value")
-        section, leaf = _resolve(key.strip())
-        target = raw if section is None else raw.setdefault(section, {})
-        target[leaf] = _parse(key, value)
+    typed = [_lay_over(raw, override) for override in overrides]
     _fit_to_unlabelled(raw, typed)
     if raw["name"] != preset and raw["description"] == described:
         raw["description"] = f"Trained with the preset {preset} on data of its own."
@@ -48,7 +52,37 @@ def load_config(preset: str, overrides: Iterable[str] = (), data: str | None = N
         raise ConfigError(describe(error)) from error
     if config.data.unlabelled is not None and not (config.pretrain.epochs or config.selftrain.epochs):
         raise ConfigError("data.unlabelled: only pretrain.epochs and selftrain.epochs read it, and both are 0")
+    _refuse_unread(config, typed)
     return config
+
+
+def left_out(preset: str, config: Config) -> str | None:
+    """What a preset would do and this configuration cannot, in a sentence."""
+    if preset not in preset_names() or config.selftrain.epochs or config.data.unlabelled is not None:
+        return None
+    if not _read_preset(preset).get("selftrain", {}).get("epochs"):
+        return None
+    return f"no self-training: the preset {preset} does it on texts without labels, and there are none (--unlabelled)"
+
+
+def _lay_over(raw: dict[str, Any], override: str) -> str:
+    """Puts one key=value into raw. Returns the key in full."""
+    key, equals, value = override.partition("=")
+    if not equals:
+        raise ConfigError(f"--set {override}: write it as key=value")
+    section, leaf = _resolve(key.strip())
+    target = raw if section is None else raw.setdefault(section, {})
+    target[leaf] = _parse(key, value)
+    return leaf if section is None else f"{section}.{leaf}"
+
+
+def _refuse_unread(config: Config, typed: list[str]) -> None:
+    """What was typed is read or refused; what a preset has left over, as the window of one that was set to sentences, may stay."""
+    for key in typed:
+        section, _, leaf = key.partition(".")
+        where, is_read = _READ_WITH.get(key) or _READ_WITH.get(section) or ("", lambda _: True)
+        if leaf != "epochs" and not is_read(config):
+            raise ConfigError(f"{key}: is read only {where}; leave it out")
 
 
 def _fit_to_unlabelled(raw: dict[str, Any], typed: list[str]) -> None:
@@ -56,11 +90,10 @@ def _fit_to_unlabelled(raw: dict[str, Any], typed: list[str]) -> None:
 
     Only what was typed is taken at its word, and refused where it makes no sense.
     """
-    asked = {override.partition("=")[0].strip() for override in typed}
     files, stages = raw.get("data", {}), [raw[name] for name in EARLIER_STAGES if raw.get(name, {}).get("epochs")]
-    if not stages and not asked & {"data.unlabelled", "unlabelled"}:
+    if not stages and "data.unlabelled" not in typed:
         files.pop("unlabelled", None)
-    if not files.get("unlabelled") and "selftrain.epochs" not in asked and "selftrain" in raw:
+    if not files.get("unlabelled") and "selftrain.epochs" not in typed and "selftrain" in raw:
         raw["selftrain"]["epochs"] = 0
 
 

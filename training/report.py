@@ -22,6 +22,7 @@ HOW_COUNTED = (
     "a tied output counts only its bias."
 )
 SHOWN_CHARACTERS = 500  # of a text among the mistakes
+SHOWN_LABELS = 20  # of more, the card alone has the figures
 
 
 def data_table(corpus: Corpus, unit: Unit = "word") -> Group:
@@ -93,6 +94,15 @@ def score_table(scores: list[Score]) -> Table:
 def baseline_names(scores: Iterable[Score]) -> list[str]:
     """Every baseline that stands beside any score, each once."""
     return list(dict.fromkeys(name for score in scores for name in score.baselines))
+
+
+def figures(scores: Iterable[Score]) -> dict[str, float]:
+    """Every score and what the baselines reach, by name."""
+    found: dict[str, float] = {}
+    for score in scores:
+        found[score.metric] = score.value
+        found |= {f"{score.metric} of {name}": value for name, value in score.baselines.items()}
+    return found
 
 
 def label_table(evaluation: Evaluation) -> Table:

@@ -53,7 +53,7 @@ class Rows:
 
 
 def read_rows(source: str, data: DataConfig, labelled: bool) -> Iterable[Row]:
-    """The rows of a .txt, .csv, .tsv, .jsonl or .parquet file, or of hub:NAME or hub:NAME:SPLIT, that have any text.
+    """The rows of a .txt, .csv, .tsv, .jsonl or .parquet file, or of hub:NAME[:CONFIGURATION][:SPLIT], that have any text.
 
     Raises DataError where the file is missing, empty, of another format, in another encoding or without the columns; what shows
     only further on (a broken line, a row without a label) is raised when the rows are gone through.

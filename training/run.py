@@ -1,11 +1,13 @@
 """`python -m training.run`: data -> train -> best -> export -> verify -> compare -> publish, readable top to bottom."""
 
 import argparse
+import re
 import shlex
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -30,11 +32,13 @@ from training.manifest import describe
 from training.model import Classifier, LanguageModel
 from training.options import parser, plans_of, refuse_beside_resume, require_tracker
 from training.parity import check_parity
+from training.preset import left_out
 from training.progress import Fitted
 from training.publish import publish, require_writable
 from training.stages import Stages, build_model
 
 WORSE = 3  # exit code: trained, and not published
+_NO_TRACKER_TAKES = re.compile(r"[^\w. -]")  # signs in a name that MLflow refuses; labels have any
 
 
 def train(run: RunFolder, accelerator: Accelerator, console: Console, publishing: str) -> bool:
@@ -43,7 +47,7 @@ def train(run: RunFolder, accelerator: Accelerator, console: Console, publishing
     Raises TrainingError with one line; then nothing is published.
     """
     config = run.plan.config
-    console.rule(f"{config.name} ({config.task})")
+    _introduce(run.plan, console)
     corpus = load_corpus(config, run.data_folder(accelerator.process_index))
     console.print(report.data_table(corpus, config.text.unit))
 
@@ -58,6 +62,8 @@ def train(run: RunFolder, accelerator: Accelerator, console: Console, publishing
     evaluation = evaluate(model, corpus, config)
     console.print(report.score_table(evaluation.scores))
     if isinstance(model, Classifier):
+        if len(evaluation.labels) <= report.SHOWN_LABELS:
+            console.print(report.label_table(evaluation))
         model.calibrate(evaluation.temperature)
         run.write(MISTAKES, report.mistakes(evaluation, corpus))
 
@@ -69,6 +75,7 @@ def train(run: RunFolder, accelerator: Accelerator, console: Console, publishing
 
     verdict = gate.judge(Path(run.plan.models), candidate, corpus.rows("test"), len(corpus.test), _names(config, corpus))
     console.print(verdict.sentence, soft_wrap=True)
+    _keep_figures(run, accelerator, evaluation, verdict)
     files = _files(config, corpus, exported, manifest, fitted, evaluation, verdict)
     return _publish(run, manifest, files, verdict, publishing, console)
 
@@ -100,7 +107,7 @@ def _run_all(arguments: argparse.Namespace, console: Console, started: float) ->
         run, plans = None, plans_of(arguments)
     if arguments.dry_run:
         for plan in plans:
-            _show_data(plan.config, console)
+            _show_data(plan, console)
         return 0
     require_tracker(arguments.track)
     require_writable(Path(plans[0].models))
@@ -112,7 +119,8 @@ def _run_all(arguments: argparse.Namespace, console: Console, started: float) ->
 
 def _run(plan: Plan, resumed: RunFolder | None, arguments: argparse.Namespace, console: Console) -> bool:
     """What train() gives, in a folder of its own or in the one that is resumed."""
-    runs = Path(arguments.runs) if arguments.runs else Path(plan.models).parent / "runs"
+    # Where a resumed run is, there are also the figures that a tracker has of it.
+    runs = resumed.path.parent if resumed else Path(arguments.runs or Path(plan.models).parent / "runs")
     # Without a GPU accelerate has to be told, or each process of torchrun takes itself for all of them.
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), log_with=arguments.track, project_dir=str(runs))
     console.quiet = not accelerator.is_main_process
@@ -136,10 +144,16 @@ def _create_together(accelerator: Accelerator, runs: Path, plan: Plan) -> RunFol
     return RunFolder(Path(str(made[0])), plan)
 
 
-def _show_data(config: Config, console: Console) -> None:
-    console.rule(f"{config.name} ({config.task})")
+def _show_data(plan: Plan, console: Console) -> None:
+    _introduce(plan, console)
     with tempfile.TemporaryDirectory(prefix="seqserve-data-") as folder:
-        console.print(report.data_table(load_corpus(config, Path(folder)), config.text.unit))
+        console.print(report.data_table(load_corpus(plan.config, Path(folder)), plan.config.text.unit))
+
+
+def _introduce(plan: Plan, console: Console) -> None:
+    console.rule(f"{plan.config.name} ({plan.config.task})")
+    if missing := left_out(plan.preset, plan.config):
+        console.print(missing, soft_wrap=True)
 
 
 def _open(manifest: Manifest, corpus: Corpus, exported: Exported) -> Candidate:
@@ -148,6 +162,15 @@ def _open(manifest: Manifest, corpus: Corpus, exported: Exported) -> Candidate:
         return Candidate(candidate, Runtime(candidate))
     except ArtifactError as error:
         raise PublishError(f"the exported graph is refused: {error}") from error
+
+
+def _keep_figures(run: RunFolder, accelerator: Accelerator, evaluation: Evaluation, verdict: Verdict) -> None:
+    """What a run came to, for whoever compares many of them."""
+    figures = report.figures(evaluation.scores)
+    if evaluation.answers is not None:
+        figures["temperature"] = evaluation.temperature
+    run.record("test", {"split": evaluation.split, **figures, "verdict": verdict.sentence})
+    accelerator.log({f"test/{_NO_TRACKER_TAKES.sub('_', name)}": value for name, value in figures.items()})
 
 
 def _names(config: Config, corpus: Corpus) -> dict[str, str]:
@@ -166,12 +189,13 @@ def _files(
     verdict: Verdict,
 ) -> dict[str, bytes]:
     """Everything in the folder but the manifest."""
+    pretraining = _without_labels(config, corpus)
     return {
         artifact.GRAPH: exported.graph,
         artifact.TOKENIZER: corpus.tokenizer.to_json().encode(),
         artifact.CURVES: plots.curves(fitted.history, fitted.best, config.name),
         **plots.of_evaluation(evaluation),
-        artifact.CARD: card.model_card(manifest, evaluation, verdict.sentence, _without_labels(config, corpus)).encode(),
+        artifact.CARD: card.model_card(manifest, evaluation, verdict.sentence, pretraining, fitted.fault).encode(),
     }
 
 
@@ -195,7 +219,8 @@ def _publish(
         console.print("[bold]nothing new to publish[/bold]")
         return True
     kept_back = publishing == "never" or (publishing == "better" and verdict.refused)
-    path = publish(run.path / "model" if kept_back else Path(run.plan.models), manifest, files)
+    models = run.path / "model" if kept_back else Path(run.plan.models)
+    path = (_kept_before(models, manifest.name, files) if kept_back else None) or publish(models, manifest, files)
     size = sum(file.stat().st_size for file in path.iterdir())
     where = f"{escape(str(path))} ({size / 1e6:.1f} MB)"
     if not kept_back:
@@ -207,6 +232,16 @@ def _publish(
     again = shlex.join(["python", "-m", "training.run", "--resume", str(run.path), "--publish", "always"])
     console.print(f"to publish it all the same: {escape(again)}", soft_wrap=True, highlight=False)
     return False
+
+
+def _kept_before(models: Path, name: str, files: dict[str, bytes]) -> Path | None:
+    """The version in models that is this very model, graph and words."""
+    wanted = {part: artifact.sha256(files[part]) for part in (artifact.GRAPH, artifact.TOKENIZER)}
+    for version in dict(artifact.versions(models)).get(name, []) if models.is_dir() else []:
+        with suppress(ArtifactError):
+            if wanted.items() <= artifact.load(version).manifest.files.items():
+                return version
+    return None
 
 
 if __name__ == "__main__":

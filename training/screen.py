@@ -1,6 +1,7 @@
 """What a person sees while a model learns: a bar where there is a terminal, lines elsewhere, and the same in metrics.jsonl."""
 
 import time
+from collections.abc import Mapping
 from types import TracebackType
 
 from accelerate import Accelerator
@@ -13,6 +14,7 @@ from training.folder import RunFolder
 LINE_EVERY_S = 30.0  # where there is no terminal to draw a bar on
 EPOCH_LINE_EVERY_S = 1.0  # of a toy there are hundreds
 RECORD_EVERY_S = 5.0
+STEPS_AN_EPOCH = 1000  # of a tracker, which counts in whole numbers
 
 
 class Screen:
@@ -20,7 +22,7 @@ class Screen:
 
     def __init__(self, stage: str, epochs: int, console: Console, run: RunFolder, accelerator: Accelerator) -> None:
         self._stage, self._epochs, self._console = stage, epochs, console
-        self._run, self._accelerator, self._told = run, accelerator, 0
+        self._run, self._accelerator = run, accelerator
         self._shown_s, self._recorded_s = -LINE_EVERY_S, time.monotonic()
         self._begun: tuple[float, float] | None = None  # when the first word of it came, and how many epochs were done by then
         self._bar = Progress(
@@ -52,7 +54,8 @@ class Screen:
         self._bar.update(self._task, completed=done, epoch=told.epoch, loss=told.loss, pace=told.words_per_s)
         if now - self._recorded_s >= RECORD_EVERY_S:
             self._recorded_s = now
-            self._record({"epoch": told.epoch, "share": told.share, "train_loss": told.loss, "words_per_s": told.words_per_s})
+            values = {"epoch": told.epoch, "share": told.share, "train_loss": told.loss, "words_per_s": told.words_per_s}
+            self._record(values, done)
         if not self._console.is_terminal and now - self._shown_s >= LINE_EVERY_S:
             self._say(told.epoch, f", {told.share:.0%}: loss {told.loss:.3f}", told.words_per_s, self._left(done, now))
         elif self._begun is None:
@@ -63,7 +66,7 @@ class Screen:
         if time.monotonic() - self._shown_s >= EPOCH_LINE_EVERY_S or epoch.number == self._epochs:
             self._say(epoch.number, f": train loss {epoch.train_loss:.4f}{valid}", epoch.words_per_s)
         values: dict[str, object] = {"epoch": epoch.number, "train_loss": epoch.train_loss, "words_per_s": epoch.words_per_s}
-        self._record(values if epoch.valid_loss is None else {**values, "valid_loss": epoch.valid_loss})
+        self._record(values if epoch.valid_loss is None else {**values, "valid_loss": epoch.valid_loss}, epoch.number)
 
     def _left(self, done: float, now: float) -> str:
         """The time that the rest of all epochs takes at the pace so far; a run that was resumed began in the middle."""
@@ -77,8 +80,9 @@ class Screen:
         self._shown_s = time.monotonic()
         self._console.print(f"{self._stage} {epoch}/{self._epochs}{what}, {words_per_s:,.0f} words/s{more}", soft_wrap=True)
 
-    def _record(self, values: dict[str, object]) -> None:
-        self._told += 1
+    def _record(self, values: Mapping[str, object], done: float) -> None:
+        """done: epochs. A tracker's step is made of it: a run that was resumed goes on in the curve where it was."""
         if self._accelerator.is_main_process:
             self._run.record(self._stage, values)
-        self._accelerator.log({f"{self._stage}/{name}": value for name, value in values.items()}, step=self._told)
+        step = round(STEPS_AN_EPOCH * done)
+        self._accelerator.log({f"{self._stage}/{name}": value for name, value in values.items()}, step=step)

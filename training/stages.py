@@ -42,14 +42,15 @@ class Stages:
         self._run, self._corpus, self._accelerator, self._console = run, corpus, accelerator, console
         self._config = run.plan.config
         self._seconds = 0.0
+        self._faults: list[str] = []
 
     def learn(self, model: Model) -> tuple[Model, Fitted]:
         """All stages that the configuration asks for. Returns the model that came out of the last one, on the CPU.
 
-        The epochs are those of the last stage, the seconds those of all.
+        The epochs are those of the last stage, the seconds and faults those of all.
         """
         model, fitted = self._learn(model)
-        return model, replace(fitted, seconds=self._seconds)
+        return model, replace(fitted, seconds=self._seconds, fault=". ".join(self._faults) or None)
 
     def _learn(self, model: Model) -> tuple[Model, Fitted]:
         if isinstance(model, LanguageModel):
@@ -87,8 +88,10 @@ class Stages:
             self._console.print("a linear model over characters reads the texts too", soft_wrap=True)
             agreed = agree(opinions, self._linear_opinion(), self._corpus.valid.targets)
             if self._accelerator.is_main_process:
-                checkpoint.save({"shares": torch.from_numpy(agreed.shares), "linear_share": agreed.linear_share})
+                so_far = {"seconds": self._seconds, "faults": self._faults}  # teachers are not asked again
+                checkpoint.save({"shares": torch.from_numpy(agreed.shares), "linear_share": agreed.linear_share, **so_far})
             return agreed
+        self._seconds, self._faults = kept.get("seconds", self._seconds), kept.get("faults", self._faults)
         return Agreed(kept["shares"].numpy(), kept["linear_share"])
 
     def _teach(self, number: int, pretrained: dict[str, Tensor]) -> Opinion:
@@ -97,6 +100,7 @@ class Stages:
         assert isinstance(teacher, Classifier)
         teacher.load_state_dict(pretrained)
         self._fit(f"teacher {number + 1}", teacher, fitting_feed(config, self._corpus), config.fit, number)
+        teacher.to(self._accelerator.device)  # it came back to the CPU, where hundreds of thousands of texts take long
         answers = (answer(teacher, self._corpus, self._config, split).logits for split in ("valid", "unlabelled"))
         return Opinion(*(torch.from_numpy(logits).log_softmax(dim=-1).numpy() for logits in answers))
 
@@ -127,13 +131,20 @@ class Stages:
         best, speed = fitted.best, max(epoch.words_per_s for epoch in fitted.history)
         judged = "" if best.valid_loss is None else f", valid loss {best.valid_loss:.4f}"
         if fitted.fault:
-            self._console.print(f"[bold]stopped early: {escape(fitted.fault)}[/bold]", soft_wrap=True)
+            self._tell_fault(stage, fitted.fault)
         self._console.print(
             f"{stage}: {len(fitted.history)} epochs in {fitted.seconds:.0f} s, {speed:,.0f} words/s; "
             f"best epoch {best.number}: train loss {best.train_loss:.4f}{judged}",
             soft_wrap=True,
         )
         return fitted
+
+    def _tell_fault(self, stage: str, fault: str) -> None:
+        """What went wrong in any stage, if only in a teacher, is in whatever comes of the model."""
+        self._faults.append(f"{stage}: {fault}")
+        self._console.print(f"[bold]stopped early: {escape(fault)}[/bold]", soft_wrap=True)
+        if self._accelerator.is_main_process:
+            self._run.record("fault", {"of": stage, "said": fault})
 
     def _checkpoint(self, stage: str) -> Checkpoint:
         def warn(line: str) -> None:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from service.artifact import Unit
 from training.corpus import Corpus, SplitStatistics
+from training.encoding import LEARNT_FROM
 
 SHOWN_LABELS = 12
 MANY_UNKNOWN = 0.2
@@ -29,6 +30,8 @@ def figures(corpus: Corpus, unit: Unit = "word") -> Iterator[list[str]]:
     for name, figure in _FIGURES.items():
         yield [name.format(units), *(figure(counts) for counts in found.values())]
     yield ["text is in train too", *(_of(c.duplicates, c.rows) if split in ("valid", "test") else "" for split, c in found.items())]
+    if "valid" in found and "test" in found:
+        yield ["text is in valid too", *(_of(c.in_valid, c.rows) if split == "test" else "" for split, c in found.items())]
     if "unlabelled" in found:
         shared = found["unlabelled"].duplicates
         yield ["text is in valid or test", *(f"{shared:,}" if split == "unlabelled" else "" for split in found)]
@@ -57,7 +60,7 @@ def doubts(corpus: Corpus, unit: Unit = "word") -> Iterator[str]:
     if corpus.ngrams is None and (where := _where(unknown, MANY_UNKNOWN)):
         more = "a larger text.max_words, or " + ("model.ngrams=4," if corpus.labels else "text.unit=char,")
         yield f"many {units} are unknown, {where}: {more if unit == 'word' else 'a larger text.max_words'} may help"
-    if where := _where({split: (counts.cut, counts.rows) for split, counts in found.items()}, MANY_CUT):
+    if where := _where({split: (found[split].cut, found[split].rows) for split in LEARNT_FROM if split in found}, MANY_CUT):
         most = len(found["train"].lengths) - 1
         yield f"many texts are longer than {most:,} {units} and cut there, {where}: a larger text.max_length may help"
     if where := _where({split: (counts.nul_rows, counts.rows) for split, counts in found.items()}, 0):
@@ -77,6 +80,9 @@ def _doubts_of_splits(found: Statistics) -> Iterator[str]:
         if counts.duplicates > MANY_SHARED * counts.rows:
             shared = _share(counts.duplicates, counts.rows)
             yield f"{shared} of the rows of {split} have a text that train has too: scores there say less about new texts"
+        if counts.in_valid > MANY_SHARED * counts.rows:
+            shared = _share(counts.in_valid, counts.rows)
+            yield f"{shared} of the rows of test have a text that valid has too: what is chosen on valid flatters the scores"
         if counts.rows < FEW_ROWS:
             yield f"{split} has only {counts.rows:,} rows: what is measured on it is rough"
     if "unlabelled" in found and (shared_rows := found["unlabelled"].duplicates):

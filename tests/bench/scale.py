@@ -1,7 +1,8 @@
 """`python -m tests.bench.scale --gigabytes 5`: a text larger than memory becomes batches in memory that does not grow with it.
 
-Writes a file of made-up sentences whose words are as frequent as Zipf has them, loads it as training does, and draws some batches.
-Prints the time and the most memory of every phase. The file and what is made of it are deleted at the end.
+Writes a file of made-up sentences whose words are as frequent as Zipf has them, loads it as training does, draws some batches, and
+scores a small model and its baselines on what was held out; with --task classify the sentences have labels. Prints the time and the
+most memory of every phase. The file and what is made of it are deleted at the end.
 """
 
 import argparse
@@ -20,9 +21,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from service.artifact import Task
 from training.batches import Batch, batches, lanes
-from training.config import Config, DataConfig, FitConfig, TextConfig
+from training.config import Config, DataConfig, FitConfig, ModelConfig, TextConfig
 from training.corpus import Corpus, load_corpus
+from training.evaluate import evaluate
+from training.stages import build_model
 
 WORDS, WORDS_KNOWN = 500_000, 20_000
 WORDS_A_SENTENCE = 15  # on average
@@ -90,14 +94,16 @@ class Watch:
             self.look()
 
 
-def write_sentences(path: Path, gigabytes: float) -> int:
-    """Writes so much text; how many words it has. The same for the same size, always."""
+def write_sentences(path: Path, gigabytes: float, labelled: bool) -> int:
+    """Writes so much text; how many words it has. The same for the same size, always. A label is told by a sentence's last word."""
     chance = np.random.default_rng(7)
     words = made_up(WORDS, chance)
-    inner, last = (np.array([f"{word}{mark}" for word in words], object) for mark in (" ", "\n"))
+    inner = np.array([f"{word} " for word in words], object)
+    last = np.array([f"{word},{place % 2}\n" if labelled else f"{word}\n" for place, word in enumerate(words)], object)
     share = np.cumsum(1 / np.arange(1, WORDS + 1))
     written = 0
     with path.open("w", encoding="utf-8") as file:
+        file.write("text,label\n" if labelled else "")
         while file.tell() < gigabytes * 1e9:
             ids = np.searchsorted(share, chance.random(BLOCK) * share[-1])
             ends = chance.random(BLOCK) < 1 / WORDS_A_SENTENCE
@@ -118,17 +124,23 @@ def made_up(count: int, chance: np.random.Generator) -> list[str]:
     return list(found)[:count]
 
 
-def load(watch: Watch, text: Path) -> Corpus:
-    """As training does, in two phases: the second begins where encoded texts appear."""
-    config = Config(
+def config_of(text: Path, task: Task) -> Config:
+    """A model so small that hardly anything but the data takes room."""
+    stream = {"mode": "stream", "window": WINDOW} if task == "generate" else {}
+    return Config(
         name="scale",
-        task="generate",
+        task=task,
         description="Made up.",
         source="made up",
-        data=DataConfig(train=str(text), valid_fraction=0.01, test_fraction=0.01),
+        data=DataConfig(train=str(text), valid_fraction=0.01, test_fraction=0.01 if task == "generate" else 0.1),
         text=TextConfig(max_words=WORDS_KNOWN),
-        fit=FitConfig(mode="stream", window=WINDOW, batch_size=BATCH_SIZE),
+        model=ModelConfig(embedding=8, hidden=8),
+        fit=FitConfig.model_validate({"batch_size": BATCH_SIZE, **stream}),
     )
+
+
+def load(watch: Watch, config: Config) -> Corpus:
+    """As training does, in two phases: the second begins where encoded texts appear."""
     encoded = watch.folder / "encoded"
     encoded.mkdir()
     watch.begin("count words")
@@ -153,6 +165,12 @@ def draw(watch: Watch, name: str, drawn: Iterator[Batch]) -> None:
         phase.words = sum(int(batch.lengths.sum()) for batch in itertools.islice(drawn, BATCHES))
 
 
+def score(watch: Watch, corpus: Corpus, config: Config) -> None:
+    with watch.phase("score it and its baselines") as phase:
+        evaluate(build_model(config, corpus), corpus, config)
+        phase.words = corpus.test.words
+
+
 def show(text_bytes: int, phases: list[Phase]) -> None:
     table = Table(
         "phase", *(f"[right]{name}" for name in ("words", "seconds", "CPU s", "words/s", "anonymous MiB", "of files MiB"))
@@ -169,18 +187,24 @@ def show(text_bytes: int, phases: list[Phase]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gigabytes", type=float, default=5.0, help="size of the text; as much again is needed for its words")
+    parser.add_argument("--task", choices=["generate", "classify"], default="generate")
     parser.add_argument("--folder", type=Path, help="where to write it; the default is the system's temporary folder")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="seqserve-scale-", dir=asked.folder) as folder:
-        watch, text = Watch(Path(folder)), Path(folder) / "text.txt"
+        labelled = asked.task == "classify"
+        watch, text = Watch(Path(folder)), Path(folder) / ("text.csv" if labelled else "text.txt")
+        config = config_of(text, asked.task)
         with watch.on():
             # In a process of its own, so that its memory is not taken for training's.
             with watch.phase("write the text") as phase, ProcessPoolExecutor(1, get_context("spawn")) as apart:
-                phase.words = apart.submit(write_sentences, text, asked.gigabytes).result()
-            corpus = load(watch, text)
+                phase.words = apart.submit(write_sentences, text, asked.gigabytes, labelled).result()
+            corpus = load(watch, config)
             ids = {"padding_id": corpus.tokenizer.padding_id, "vocabulary": corpus.tokenizer.vocabulary_size}
-            draw(watch, f"{BATCHES:,} batches of sentences", batches(corpus.train, BATCH_SIZE, generates=True, seed=1, **ids))
-            draw(watch, f"{BATCHES:,} windows of lanes", lanes(corpus.train, BATCH_SIZE, WINDOW, seed=1))
+            drawn = batches(corpus.train, BATCH_SIZE, generates=not labelled, seed=1, **ids)
+            draw(watch, f"{BATCHES:,} batches of sentences", drawn)
+            if not labelled:
+                draw(watch, f"{BATCHES:,} windows of lanes", lanes(corpus.train, BATCH_SIZE, WINDOW, seed=1))
+            score(watch, corpus, config)
         show(text.stat().st_size, watch.phases)
 
 

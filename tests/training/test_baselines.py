@@ -13,7 +13,7 @@ WORDS, CHARACTERS = "TF-IDF over words", "TF-IDF over characters 1-4"
 def test_both_find_what_words_alone_tell() -> None:
     train = [Row(f"{word} so und so {index}", label) for index in range(9) for word, label in (("good", "up"), ("bad", "down"))]
     test = [Row("so good", None), Row("so bad", None), Row("bad und so", None)]
-    assert linear_baselines(iter(train), test) == {name: ["up", "down", "down"] for name in (WORDS, CHARACTERS)}
+    assert linear_baselines(iter(train), len(train), test) == {name: ["up", "down", "down"] for name in (WORDS, CHARACTERS)}
 
 
 def test_characters_tell_of_words_that_training_never_saw() -> None:
@@ -22,35 +22,42 @@ def test_characters_tell_of_words_that_training_never_saw() -> None:
         Row(text, "부정") for text in ("별로다", "별로네", "별로임", "별로야")
     ]
     test = [Row("재밌었어요", None), Row("별로였어요", None)]
-    assert linear_baselines(train, test)[CHARACTERS] == ["긍정", "부정"]
+    assert linear_baselines(train, len(train), test)[CHARACTERS] == ["긍정", "부정"]
 
 
 def test_marks_count_as_words_and_capitals_are_told_apart() -> None:
     train = [Row(text, "loud") for text in ("ok !", "OK ok", "no !", "NO no")] + [
         Row(text, "calm") for text in ("ok .", "ok ok", "no .", "no no")
     ]
-    assert linear_baselines(train, [Row("!", None), Row("OK", None), Row(".", None)])[WORDS] == ["loud", "loud", "calm"]
+    assert linear_baselines(train, len(train), [Row("!", None), Row("OK", None), Row(".", None)])[WORDS] == ["loud", "loud", "calm"]
 
 
-def test_of_too_many_rows_the_first_are_learnt_from_and_the_name_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_too_many_rows_some_are_learnt_from_evenly_and_the_name_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(baselines, "MAX_ROWS", 4)
-    first = [Row("a", "x"), Row("b", "y"), Row("a a", "x"), Row("b b", "y")]
-    contrary = [Row("a", "y"), Row("b", "x")] * 50
-
-    def endless() -> object:
-        yield from first
-        yield from contrary
-        raise AssertionError("read further than needed")
-
-    found = linear_baselines(endless(), [Row("a", None), Row("b", None)])  # type: ignore[arg-type]
-    assert found == {f"{name}, first 4 rows": ["x", "y"] for name in (WORDS, CHARACTERS)}
-    assert set(linear_baselines(first, first)) == {WORDS, CHARACTERS}
+    sorted_rows = [Row(text, label) for text, label in (("a", "x"), ("b", "y")) for _ in range(6)]
+    found = linear_baselines(iter(sorted_rows), 12, [Row("a", None), Row("b", None)])
+    assert found == {f"{name}, 4 of 12 rows": ["x", "y"] for name in (WORDS, CHARACTERS)}
+    assert set(linear_baselines(sorted_rows[::3], 4, [])) == {WORDS, CHARACTERS}
 
 
-def test_first_rows_that_are_all_of_one_label_predict_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(baselines, "MAX_ROWS", 3)
-    sorted_rows = [Row("a", "x")] * 3 + [Row("b", "y")] * 3
-    assert all(found == ["x", "x"] for found in linear_baselines(sorted_rows, [Row("a", None), Row("b", None)]).values())
+def test_scores_by_characters_are_learnt_evenly_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "MAX_ROWS", 4)
+    rows = [Row(text, None) for text in "ab" for _ in range(6)]
+    (found,) = character_scores(iter(rows), np.repeat([0, 1], 6), [[Row("a", None), Row("b", None)]], labels=2)
+    assert found.argmax(axis=1).tolist() == [0, 1]
+
+
+def test_texts_are_judged_part_by_part_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "TEXTS_TOGETHER", 3)
+    train = [Row("good", "up"), Row("bad", "down")] * 5
+    test = [Row(text, None) for text in "good bad bad good good good bad".split()]
+    given = linear_baselines(train, 10, iter(test))
+    assert given == {name: "up down down up up up down".split() for name in (WORDS, CHARACTERS)}
+
+
+def test_rows_that_are_all_of_one_label_predict_it() -> None:
+    alike = [Row("a", "x")] * 3
+    assert all(found == ["x", "x"] for found in linear_baselines(alike, 3, [Row("a", None), Row("b", None)]).values())
 
 
 def test_scores_by_characters_are_logarithms_of_shares_and_say_what_the_baseline_says() -> None:
@@ -70,11 +77,11 @@ def test_scores_by_characters_of_one_label_alone_are_certain() -> None:
 
 @pytest.mark.parametrize("text", ["!!", "한", "\u200b", "a" * 10_000])
 def test_whatever_has_any_character_can_be_learnt_from(text: str) -> None:
-    for found in linear_baselines([Row(text, "x"), Row("b", "y")], [Row(text, None)]).values():
+    for found in linear_baselines([Row(text, "x"), Row("b", "y")], 2, [Row(text, None)]).values():
         assert found == ["x"]
 
 
 def test_the_same_rows_give_the_same_answers() -> None:
     train = [Row(f"w{index % 7} w{index % 5} w{index % 3}", str(index % 3)) for index in range(60)]
     test = [Row(f"w{index % 7} w{index % 4}", None) for index in range(20)]
-    assert linear_baselines(train, test) == linear_baselines(train, test)
+    assert linear_baselines(train, len(train), test) == linear_baselines(train, len(train), test)

@@ -80,9 +80,16 @@ def test_the_card_says_what_version_the_model_beat_and_what_it_learnt_before_its
     card = model_card(manifest, NO_ANSWERS, gate="beats version 3 by 0.02", pretraining="on 640,000 reviews")
     assert "\n\nBeats version 3 by 0.02.\n\n" in card
     assert "- Pre-trained: on 640,000 reviews" in card
+    assert "Stopped early" not in card
     without = model_card(manifest, NO_ANSWERS)
     assert "version 3" not in without
     assert "Pre-trained" not in without
+
+
+def test_the_card_says_what_ended_the_training_early(described: tuple[Config, Manifest]) -> None:
+    _, manifest = described
+    card = model_card(manifest, NO_ANSWERS, fault="fit: the loss is nan at batch 2 of epoch 3")
+    assert "\n- Stopped early: fit: the loss is nan at batch 2 of epoch 3\n" in card
 
 
 def test_a_classifier_s_card_shows_its_answers_and_every_label_by_number(described: tuple[Config, Manifest]) -> None:

@@ -13,7 +13,7 @@ from service.artifact import Cell
 from tests.training.samples import write_text
 from training.config import Config
 from training.errors import ConfigError
-from training.preset import PRESETS, STARTERS, load_config, preset_names
+from training.preset import PRESETS, STARTERS, left_out, load_config, preset_names
 
 ANY = "starter-next-word"
 CLASSIFIES = "starter-sentiment"
@@ -271,11 +271,7 @@ def test_no_value_whatever_ends_in_anything_but_a_configuration_or_a_sentence(va
 )
 def test_a_value_is_read_as_yaml(override: str, expected: object) -> None:
     key = override.partition("=")[0]
-    if key == "source":
-        with pytest.raises(ConfigError, match=r"^source: "):
-            load_config(ANY, [override])
-        return
-    config = load_config(ANY, [override])
+    config = load_config(CLASSIFIES, [override])
     found = [
         getattr(part, key)
         for part in (config, config.data, config.text, config.model, config.fit)
@@ -317,6 +313,49 @@ def test_what_means_nothing_to_the_task_is_refused_and_not_ignored(preset: str, 
     with pytest.raises(ConfigError, match=rf"^{re.escape(key)}: means nothing") as refusal:
         load_config(preset, [override])
     assert len(str(refusal.value).splitlines()) == 1
+
+
+UNREAD = [  # what was typed, and the key of it that nothing would read
+    (ANY, ["window=35"], "fit.window"),
+    (ANY, ["fit.window=10", "mode=stream", "mode=sentence"], "fit.window"),
+    (CLASSIFIES, ["window=35"], "fit.window"),
+    (ANY, ["mode=stream", "max_length=50"], "text.max_length"),
+    (CLASSIFIES, ["buckets=100", "ngrams=0"], "model.buckets"),
+    (CLASSIFIES, ["pretrain.words=5", "pretrain.epochs=0"], "pretrain.words"),
+    ("korean-sentiment", ["selftrain.teachers=3", "selftrain.epochs=0", "unlabelled=a.txt"], "selftrain.teachers"),
+    ("korean-sentiment", [" selftrain.dropout =0.1"], "selftrain.dropout"),
+    (ANY, ["label_column=label"], "data.label_column"),
+    (ANY, ["data.labels={'0': bad}"], "data.labels"),
+]
+
+
+@pytest.mark.parametrize(("preset", "overrides", "key"), UNREAD)
+def test_what_was_typed_and_nothing_would_read_is_refused_with_what_would(preset: str, overrides: list[str], key: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{re.escape(key)}: is read only (with|by) ") as refusal:
+        load_config(preset, overrides)
+    assert len(str(refusal.value).splitlines()) == 1
+
+
+STREAM = "text: {max_length: 9}, fit: {mode: stream, window: 10}, data: {label_column: stars, labels: {a: b}}"
+
+
+@pytest.mark.parametrize(
+    ("preset", "override"),
+    [
+        ("own", "mode=stream"),
+        ("own", "mode=sentence"),
+        ("korean-sentiment", "ngrams=0"),
+        ("korean-sentiment", "pretrain.epochs=0"),
+        ("korean-sentiment", "selftrain.epochs=0"),
+    ],
+)
+def test_what_a_preset_has_left_over_is_not_refused(
+    preset: str, override: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(PRESETS, tmp_path / "presets")
+    write_text(tmp_path / "presets" / "own.yaml", [f"{{name: own, task: generate, description: d, source: s, {STREAM}}}"])
+    monkeypatch.setattr("training.preset.PRESETS", tmp_path / "presets")
+    load_config(preset, [override])
 
 
 def test_pre_training_needs_both_directions() -> None:
@@ -370,6 +409,15 @@ def test_a_preset_that_would_learn_from_them_does_without_where_there_are_none()
     assert config.data.unlabelled is None
     assert config.selftrain.epochs == 0
     assert config.pretrain == load_config("korean-sentiment").pretrain  # it reads the training texts
+    assert left_out("korean-sentiment", config) == (
+        "no self-training: the preset korean-sentiment does it on texts without labels, and there are none (--unlabelled)"
+    )
+
+
+def test_nothing_is_said_to_be_left_out_where_it_is_there_or_was_never_to_be(with_unlabelled: Path) -> None:
+    assert left_out("korean-sentiment", load_config("korean-sentiment", data=str(with_unlabelled))) is None
+    assert left_out(CLASSIFIES, load_config(CLASSIFIES)) is None
+    assert left_out("a preset of then", load_config(CLASSIFIES)) is None
 
 
 def test_self_training_that_was_asked_for_needs_them() -> None:

@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from service.artifact import MAX_INPUT_WORDS
 from service.text import character_ngrams
 from tests.training.samples import classify, generate, sentences, write_labelled, write_table, write_text
 from tests.training.test_rows import refusal
 from training.config import Config, FitConfig, ModelConfig, TextConfig
 from training.corpus import SLOTS, load_corpus
+from training.feeds import fitting_feed
 from training.preset import load_config
 from training.rows import MendedRow, Row
 from training.samples import Samples
@@ -109,6 +111,26 @@ def test_a_text_is_cut_at_the_longest_that_training_looks_at(tmp_path: Path) -> 
     assert corpus.train.ids(0).tolist() == corpus.tokenizer.encode(first.text).ids[:4]
 
 
+@pytest.mark.parametrize("task", ["generate", "classify"])
+def test_a_text_that_is_scored_is_read_as_the_service_reads_it(tmp_path: Path, task: str) -> None:
+    """A score over the first words of a text would be that of another model than the one that serves."""
+    texts = ["a b " * 20, "a b " * 600]
+    files = {split: tmp_path / f"{split}.{'txt' if task == 'generate' else 'csv'}" for split in ("train", "valid", "test")}
+    for file in files.values():
+        if task == "generate":
+            write_text(file, texts)
+        else:
+            write_table(file, list(zip(texts, "xy", strict=True)))
+    config = whole(files["train"], task, text=TextConfig(max_length=4), fit=FitConfig(batch_size=1))
+    found = {split: str(file) for split, file in files.items()}
+    config = config.model_copy(update={"data": config.data.model_copy(update=found)})
+    corpus = load_corpus(config, tmp_path)
+    ends = 1 if task == "generate" else 0
+    assert corpus.train.lengths.tolist() == [4 + ends, 4 + ends]
+    for samples in (corpus.valid, corpus.test):
+        assert samples.lengths.tolist() == [40 + 2 * ends, MAX_INPUT_WORDS + ends]
+
+
 def test_a_sentence_begins_and_ends_with_the_end_of_one(tmp_path: Path) -> None:
     corpus = load_corpus(generate(write_text(tmp_path / "data.txt", ["a b", "c"]), valid_fraction=0, test_fraction=0), tmp_path)
     end, words = corpus.tokenizer.end_id, corpus.tokenizer.encode
@@ -189,7 +211,17 @@ def test_the_rows_of_a_stream_are_one_text_whose_sentences_end_where_the_next_be
     assert ids_of(corpus.train) == [[end, *words(text).ids] for text in ("a b", "c", "a c b")]
     assert corpus.train.flat.tolist() == [end, *words("a b").ids, end, *words("c").ids, end, *words("a c b").ids, end]
     assert (corpus.statistics["train"].words, corpus.statistics["train"].cut) == (6, 0)
-    assert corpus.statistics["train"].lengths.tolist() == [0, 1, 2]
+    assert corpus.statistics["train"].lengths.tolist()[:5] == [0, 1, 1, 1, 0]
+    assert corpus.predictions == 6 + 3  # every word and end but the first
+
+
+@pytest.mark.parametrize("lanes", [2, 3])
+def test_the_next_words_of_a_stream_are_those_of_its_lanes(tmp_path: Path, lanes: int) -> None:
+    config = stream(write_text(tmp_path / "data.txt", sentences(30)))
+    config = config.model_copy(update={"fit": FitConfig(mode="stream", batch_size=lanes, window=2)})
+    corpus = load_corpus(config, tmp_path)
+    found = sum(int(batch.targets.numel()) for batch in fitting_feed(config, corpus).train(1, 0))
+    assert corpus.predictions == found
 
 
 def test_a_stream_without_sentence_ends_is_its_words(tmp_path: Path) -> None:
@@ -321,6 +353,7 @@ def test_the_numbers_of_a_split_are_those_of_its_texts(tmp_path: Path) -> None:
         assert train_ones.labels == {"bad": 1, "good": 2}
         assert (train_ones.nul_rows, train_ones.duplicates) == (1, 0)
         assert (test_ones.rows, test_ones.duplicates, test_ones.nul_rows) == (4, 2, 0)
+        assert (test_ones.words, test_ones.cut) == (11, 0)
         assert test_ones.labels == {"bad": 2, "good": 2}
         assert (more_ones.rows, more_ones.duplicates, more_ones.labels) == (4, 3, {})
         assert numbers["valid"].rows == 0

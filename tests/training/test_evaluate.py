@@ -196,7 +196,7 @@ def test_the_linear_baselines_are_judged_on_the_same_rows_by_the_same_figures(tm
     train, test = reviews(80), reviews(30, seed=6)
     config, corpus = corpus_of(tmp_path, train, test=test)
     scores = by_metric(evaluate(stubborn(config, corpus), corpus, config).scores)
-    for name, given in linear_baselines(train, test).items():
+    for name, given in linear_baselines(train, len(train), test).items():
         right = sum(label == row.label for label, row in zip(given, test, strict=True))
         assert scores["accuracy"].baselines[name] == pytest.approx(right / len(test), abs=1e-4)
         taken = sum(label == "up" and row.label == "down" for label, row in zip(given, test, strict=True))

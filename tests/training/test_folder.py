@@ -2,11 +2,14 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from accelerate import Accelerator
 
 from service.artifact import load
 from tests.training.commands import begin, epochs, files_no_larger_than, metrics, only_run, runs, setting, succeeds, versions
@@ -54,6 +57,24 @@ def test_a_run_that_cannot_be_kept_is_one_line_that_names_the_option(tmp_path: P
             RunFolder.create(runs_folder, plan)
         assert str(refusal.value).startswith(f"{runs_folder}: ")
         assert len(str(refusal.value).splitlines()) == 1
+
+
+def test_on_a_full_disk_no_run_is_begun_and_nothing_is_left_of_it(tmp_path: Path, plan: Plan) -> None:
+    with files_no_larger_than(100), pytest.raises(PublishError, match="no run can be kept there: File too large"):
+        RunFolder.create(tmp_path / "runs", plan)
+    assert left_in(tmp_path) == ["runs"]
+
+
+def test_a_run_that_is_killed_while_it_begins_has_no_configuration_rather_than_half_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: Plan
+) -> None:
+    def killed(descriptor: int) -> None:
+        raise KeyboardInterrupt  # all is written, and nobody knows what of it is on the disk
+
+    monkeypatch.setattr(os, "fsync", killed)
+    with pytest.raises(KeyboardInterrupt):
+        RunFolder.create(tmp_path, plan)
+    assert not list(tmp_path.rglob(CONFIG))
 
 
 def test_where_its_data_is_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plan: Plan) -> None:
@@ -122,9 +143,22 @@ def test_the_configuration_is_all_that_was_asked_for(finished: Path) -> None:
 
 def test_the_metrics_are_a_line_an_epoch(finished: Path) -> None:
     assert epochs(only_run(finished)) == [1, 2]
-    for line in metrics(only_run(finished)):
+    lines = [line for line in metrics(only_run(finished)) if line["stage"] != "test"]
+    assert len(lines) == 2
+    for line in lines:
         assert line["stage"] == "fit"
         assert min(line["time"], line["train_loss"], line["valid_loss"], line["words_per_s"]) > 0
+
+
+def test_the_metrics_have_what_the_run_came_to_as_it_is_published(finished: Path) -> None:
+    line = next(line for line in metrics(only_run(finished)) if line["stage"] == "test")
+    (version,) = versions(finished)
+    for score in load(version).manifest.scores:
+        assert (line["split"], line[score.metric]) == (score.split, score.value)
+        for name, value in score.baselines.items():
+            assert line[f"{score.metric} of {name}"] == value
+    assert line["verdict"].startswith("there is no version of starter-")
+    assert ("temperature" in line) == classifies(finished)
 
 
 def test_the_mistakes_are_texts_of_the_test_split_with_what_was_said_of_them(finished: Path) -> None:
@@ -185,6 +219,40 @@ def test_a_finished_run_is_published_again_where_it_is_asked_for(finished: Path,
     assert begin(arguments, tmp_path / "elsewhere") == 0
     assert [path.name for path in versions(tmp_path / "elsewhere")] == ["1", "2"]
     assert load(again).manifest.training.epochs == 2
+
+
+def test_a_run_that_is_kept_back_again_is_not_kept_twice(tmp_path: Path, models: Path, capsys: Capture) -> None:
+    data = write_text(tmp_path / "data.txt", sentences(40))
+    begin([*TINY_GENERATE, "--data", str(data), "--publish", "never"], models)
+    kept = only_run(models) / "model" / "starter-next-word"
+    for _ in range(2):
+        capsys.readouterr()
+        assert begin(["--resume", str(only_run(models)), "--publish", "never"], models) == 0
+        assert f"it is kept in {kept / '1'} " in capsys.readouterr().out
+        assert [path.name for path in kept.iterdir()] == ["1"]
+
+
+def test_another_model_than_the_one_that_was_kept_back_is_kept_beside_it(tmp_path: Path, models: Path) -> None:
+    """Or one that can no longer be read."""
+    data = write_text(tmp_path / "data.txt", sentences(40))
+    begin([*TINY_GENERATE, "--data", str(data), "--publish", "never"], models)
+    kept = only_run(models) / "model" / "starter-next-word"
+    (kept / "1" / "model.onnx").write_bytes(b"something else")
+    begin(["--resume", str(only_run(models)), "--publish", "never"], models)
+    assert sorted(path.name for path in kept.iterdir()) == ["1", "2"]
+
+
+def test_a_resumed_run_s_figures_go_where_its_folder_is(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    places = []
+
+    def placed(**given: Any) -> Accelerator:
+        places.append(given["project_dir"])
+        return Accelerator(**given)
+
+    monkeypatch.setattr("training.run.Accelerator", placed)
+    begin(["--resume", str(only_run(finished)), "--publish", "never"], tmp_path / "elsewhere" / "models")
+    assert places == [str(finished.parent / "runs")]
+    shutil.rmtree(only_run(finished) / "model")
 
 
 def test_a_run_is_resumed_from_another_folder_than_the_one_where_its_data_was_named(

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from service.artifact import Cell, load
+from service.artifact import MAX_INPUT_WORDS, Cell, load
 from service.inference.runtime import Runtime
 from service.manifest import Task
 from tests.builders import WORDS, Small, publish_small, small_model
 from tests.service.damage import copy_version, flip_byte
 from training import gate
 from training.evaluate import evaluate
-from training.gate import MAX_WORDS, Candidate, Verdict, accuracy, judge, serving
+from training.gate import Candidate, Verdict, accuracy, judge, serving
 from training.model import Classifier, LanguageModel
 from training.rows import Row
 
@@ -261,6 +261,6 @@ def test_of_very_many_rows_some_are_taken_evenly_however_they_are_sorted(
 def test_of_an_endless_text_no_more_is_read_than_of_a_long_one(
     classifiers: tuple[Candidate, Candidate], language_models: tuple[Candidate, Candidate]
 ) -> None:
-    long, endless = (Row(" ".join(WORDS * times), "a") for times in (MAX_WORDS // len(WORDS) + 1, 20_000))
+    long, endless = (Row(" ".join(WORDS * times), "a") for times in (MAX_INPUT_WORDS // len(WORDS) + 1, 20_000))
     assert beside(*language_models, rows=[endless]) == beside(*language_models, rows=[long])
     assert accuracy(classifiers[0], [endless], {}) == accuracy(classifiers[0], [long], {})

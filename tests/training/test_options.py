@@ -67,6 +67,13 @@ def test_unlabelled_texts_for_a_model_that_generates_are_refused_by_name() -> No
         plan("--preset", "korean-next-word", "--data", "a.txt", "--unlabelled", "b.txt")
 
 
+@pytest.mark.parametrize("arguments", [["--label-column", "label"], ["--set", "labels={'0': x}"]])
+def test_a_label_for_a_model_that_generates_is_refused_by_name(arguments: list[str]) -> None:
+    with pytest.raises(ConfigError, match=r"^data\.labels?(_column)?: is read only by a model that classifies") as refusal:
+        plan("--preset", "korean-next-word", "--data", "a.csv", *arguments)
+    assert len(str(refusal.value).splitlines()) == 1
+
+
 # The command
 
 
@@ -126,6 +133,7 @@ def test_a_data_set_that_is_a_folder_of_this_machine_loses_its_folders(
         ["--text-column", "text"],
         ["--label-column", "label"],
         ["--set", "fit.epochs=3"],
+        ["--runs", "there"],
         ["--dry-run"],
     ],
 )
@@ -135,9 +143,7 @@ def test_beside_resume_what_would_change_the_run_is_refused_by_name(arguments: l
     assert len(str(refusal.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize(
-    "arguments", [[], ["--publish", "always"], ["--models", "there"], ["--track", "mlflow"], ["--runs", "there"]]
-)
+@pytest.mark.parametrize("arguments", [[], ["--publish", "always"], ["--models", "there"], ["--track", "mlflow"]])
 def test_beside_resume_what_changes_nothing_of_the_run_may_be_typed(arguments: list[str]) -> None:
     refuse_beside_resume(parser().parse_args(["--resume", "runs/x", *arguments]))
 

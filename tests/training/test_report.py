@@ -110,6 +110,15 @@ def test_the_score_table_has_every_score_and_a_column_a_baseline() -> None:
         assert figure in found
 
 
+def test_the_figures_are_every_score_and_what_the_baselines_reach_by_name() -> None:
+    scores = [
+        Score(metric="accuracy", split="test", value=0.75, baselines={"TF-IDF over words": 0.5}),
+        Score(metric="macro F1", split="test", value=0.25),
+    ]
+    assert report.figures(scores) == {"accuracy": 0.75, "accuracy of TF-IDF over words": 0.5, "macro F1": 0.25}
+    assert report.figures([]) == {}
+
+
 def test_the_label_table_has_the_figures_of_every_label() -> None:
     """Of three rows of a, two are answered a; the one of b is too."""
     logits = np.eye(2, dtype=np.float32)[[0, 0, 1, 0]]

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.training.samples import TABLES, write_labelled, write_table, write_text
+from training import hub
 from training.config import DataConfig
 from training.errors import DataError
 from training.rows import MendedRow, Row, read_rows
@@ -472,6 +473,56 @@ def test_a_data_set_of_the_hub_without_the_column_is_refused_with_the_columns_th
     source = f"hub:{tmp_path / 'set'}"
     message = refusal(lambda: read_rows(source, DataConfig(), labelled=True))
     assert message.startswith(f"{source}: there is no column 'text'; there are document, label")
+
+
+@pytest.fixture
+def two_languages(tmp_path: Path) -> str:
+    """A data set of two configurations, each with splits of its own."""
+    head = ["---", "configs:"]
+    for language in ("en", "ko-KR"):
+        head += [f"- config_name: {language}", "  data_files:"]
+        for split in ("train", "validation"):
+            write_table(tmp_path / "set" / language / f"{split}.csv", [(f"{language} {split}", "up")])
+            head.append(f"  - {{split: {split}, path: {language}/{split}.csv}}")
+    write_text(tmp_path / "set" / "README.md", [*head, "---"])
+    return f"hub:{tmp_path / 'set'}"
+
+
+@pytest.mark.usefixtures("cache")
+@pytest.mark.parametrize(
+    ("named", "text"),
+    [("en", "en train"), ("ko-KR", "ko-KR train"), ("en:validation", "en validation"), ("ko-KR:validation", "ko-KR validation")],
+)
+def test_a_data_set_of_several_configurations_gives_the_rows_of_the_one_that_is_named(
+    two_languages: str, named: str, text: str
+) -> None:
+    assert list(read_rows(f"{two_languages}:{named}", DataConfig(), labelled=False)) == [Row(text, None)]
+
+
+@pytest.mark.usefixtures("cache")
+def test_the_splits_of_a_configuration_are_its_own(two_languages: str) -> None:
+    assert hub.find_split(f"{two_languages}:ko-KR", "valid") == f"{two_languages}:ko-KR:validation"
+    assert hub.find_split(f"{two_languages}:ko-KR", "test") is None
+    assert hub.find_split(f"{two_languages}:ko-KR:train", "valid") is None
+
+
+@pytest.mark.usefixtures("cache")
+@pytest.mark.parametrize("named", ["", ":fr", ":fr:train", ":train"])
+def test_a_data_set_of_several_configurations_without_one_of_them_is_refused_with_those_there_are(
+    two_languages: str, named: str
+) -> None:
+    message = refusal(lambda: read_rows(f"{two_languages}{named}", DataConfig(), labelled=False))
+    assert message == f"{two_languages}{named}: which configuration? there are en, ko-KR; write {two_languages}:en"
+
+
+@pytest.mark.usefixtures("cache")
+@pytest.mark.parametrize("named", ["", ":train", ":default", ":default:train"])
+def test_where_there_is_one_configuration_nobody_need_name_it(tmp_path: Path, named: str) -> None:
+    """A folder may have colons in its name."""
+    write_table(tmp_path / "a:b" / "set" / "train.csv", [("a", "up")])
+    source = f"hub:{tmp_path / 'a:b' / 'set'}{named}"
+    assert list(read_rows(source, DataConfig(), labelled=True)) == [Row("a", "up")]
+    assert hub.folder_of(source) == tmp_path / "a:b" / "set"
 
 
 @pytest.mark.usefixtures("cache")

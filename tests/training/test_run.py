@@ -14,10 +14,11 @@ from pathlib import Path
 import datasets
 import numpy as np
 import pytest
+from accelerate import Accelerator
 
 from service.artifact import load
 from service.inference.runtime import Runtime, pad
-from tests.training.commands import begin, only_run, runs, setting, succeeds, versions
+from tests.training.commands import begin, metrics, only_run, runs, setting, succeeds, versions
 from tests.training.samples import (
     TABLES,
     TINY,
@@ -119,8 +120,8 @@ def test_the_manifest_is_json_that_people_can_read(published: Path) -> None:
 
 def test_the_scores_are_in_the_manifest_and_on_the_card_beside_a_baseline(published: Path) -> None:
     manifest, card = load(published).manifest, (published / "README.md").read_text(encoding="utf-8")
-    metrics = {"generate": ["perplexity", "unknown word rate"], "classify": ["accuracy", "macro F1"]}[manifest.task]
-    assert [score.metric for score in manifest.scores][:2] == metrics
+    names = {"generate": ["perplexity", "unknown word rate"], "classify": ["accuracy", "macro F1"]}[manifest.task]
+    assert [score.metric for score in manifest.scores][:2] == names
     assert all(score.split == "test" for score in manifest.scores)
     assert manifest.scores[0].baselines
     for score in manifest.scores:
@@ -215,6 +216,15 @@ def test_texts_of_any_length_can_be_trained_on(tmp_path: Path, models: Path) -> 
     assert load(path).manifest.golden
 
 
+@pytest.mark.parametrize("count", [2, 21])
+def test_how_a_classifier_fares_label_by_label_is_shown_where_a_screen_can_hold_it(
+    tmp_path: Path, models: Path, capsys: Capture, count: int
+) -> None:
+    labels = [f"label-{number}" for number in range(count)]
+    succeeds([*TINY_CLASSIFY, "--data", str(write_labelled(tmp_path / "data.csv", 12 * count, labels))], models)
+    assert ("precision" in capsys.readouterr().out) == (count == 2)
+
+
 def test_labels_of_any_kind_can_be_trained_on(tmp_path: Path, models: Path) -> None:
     labels = ["[/b]", "[red]", "a|b", "🙂 emoji", "it's", "0"]
     path = succeeds([*TINY_CLASSIFY, "--data", str(write_labelled(tmp_path / "data.csv", 240, labels))], models)
@@ -234,13 +244,13 @@ def test_a_models_folder_may_be_called_anything_and_is_shown_as_it_is(tmp_path: 
 
 # Every pooling, with n-grams and without, and whatever else a classifier may be.
 CLASSIFIERS = [
-    ("head=softmax", "pooling=last"),
+    ("head=softmax", "pooling=last", "ngrams=0"),
     ("head=sigmoid", "pooling=mean", "ngrams=2", "max_words=8"),
     ("pooling=max", "ngrams=4", "max_words=8", "tables=int8"),
     ("pooling=attention", "ngrams=3", "max_words=8", "label_smoothing=0.1", "average=0.9"),
     ("pooling=concat", "ngrams=1", "max_words=8", "tables=int8", "class_weights=balanced", "precision=bfloat16"),
-    ("pooling=attention", "tables=int8", "bidirectional=false"),
-    ("pooling=concat", "unit=char"),
+    ("pooling=attention", "tables=int8", "bidirectional=false", "ngrams=0"),
+    ("pooling=concat", "unit=char", "ngrams=0"),
     ("pooling=mean", "unit=subword", "max_words=20", "ngrams=2"),
     ("pooling=last", "ngrams=2", "max_words=8", "cell=lstm", "layers=2"),
 ]
@@ -249,13 +259,15 @@ CLASSIFIERS = [
 @pytest.mark.parametrize("settings", CLASSIFIERS, ids=" ".join)
 def test_every_classifier_can_be_trained_and_published(tmp_path: Path, models: Path, settings: tuple[str, ...]) -> None:
     data = write_labelled(tmp_path / "data.csv")
-    artifact = load(succeeds([*TINY_CLASSIFY, "--data", str(data), *setting("buckets=50", "ngrams=0", *settings)], models))
-    manifest, asked = artifact.manifest, dict(pair.split("=") for pair in settings)
+    asked = dict(pair.split("=") for pair in settings)
+    table = [] if asked["ngrams"] == "0" else ["buckets=50"]
+    artifact = load(succeeds([*TINY_CLASSIFY, "--data", str(data), *setting(*table, *settings)], models))
+    manifest = artifact.manifest
     assert manifest.outputs[0].shape == ["batch", 2]
     assert manifest.pooling == asked["pooling"]
     assert manifest.tables == asked.get("tables", "float32")
     assert manifest.unit == asked.get("unit", "word")
-    assert (manifest.ngrams.longest if manifest.ngrams else 0) == int(asked.get("ngrams", 0))
+    assert (manifest.ngrams.longest if manifest.ngrams else 0) == int(asked["ngrams"])
     assert np.isfinite(Runtime(artifact).classify_texts([artifact.encode("오늘 낯선말 the unseen")])).all()
 
 
@@ -347,6 +359,15 @@ def test_a_dry_run_counts_in_the_unit_of_the_model(tmp_path: Path, models: Path,
     data = write_text(tmp_path / "data.txt", sentences(40))
     assert begin([*TINY_GENERATE, "--data", str(data), "--dry-run", *setting("unit=char")], models) == 0
     assert "characters known" in capsys.readouterr().out
+
+
+def test_a_dry_run_says_what_the_preset_does_without_and_a_run_does_too(tmp_path: Path, models: Path, capsys: Capture) -> None:
+    data = write_labelled(tmp_path / "data.csv")
+    small = setting("hidden=6", "embedding=5", "buckets=50", "epochs=1", "batch_size=16", "pretrain.epochs=0", "max_words=50")
+    arguments = ["--preset", "korean-sentiment", "--data", str(data), "--text-column", "text", *small]
+    for more in (["--dry-run"], []):
+        assert begin([*arguments, *more], models) == 0
+        assert capsys.readouterr().out.count("no self-training: the preset korean-sentiment ") == 1
 
 
 def test_a_dry_run_of_bad_data_is_one_line(refused: Refused, tmp_path: Path) -> None:
@@ -476,6 +497,23 @@ def test_tensorboard_gets_the_figures(tmp_path: Path, models: Path) -> None:
     data = write_labelled(tmp_path / "data.csv")
     succeeds([*TINY_CLASSIFY, "--data", str(data), "--track", "tensorboard"], models)
     assert list(only_run(models).glob("events.out.tfevents.*"))
+
+
+def test_a_tracker_gets_what_the_run_came_to_under_names_that_every_one_takes(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: dict[str, float] = {}
+
+    def log(accelerator: Accelerator, values: dict[str, float], step: int | None = None) -> None:
+        logged.update(values)
+
+    monkeypatch.setattr(Accelerator, "log", log)
+    data = write_labelled(tmp_path / "data.csv", labels=("it's/up", "down|"))
+    scores = load(succeeds([*TINY_CLASSIFY, "--data", str(data)], models)).manifest.scores
+    assert {logged[f"test/{score.metric}"] for score in scores if score.metric == "accuracy"} == {scores[0].value}
+    assert "test/accuracy of TF-IDF over words" in logged
+    assert all(re.fullmatch(r"[/\w.\- :]*", name) for name in logged)  # what MLflow takes
+    assert all(isinstance(value, float) for name, value in logged.items() if name.startswith("test/"))
 
 
 # Failing
@@ -623,6 +661,10 @@ def test_a_loss_that_is_no_number_after_a_good_epoch_publishes_that_one_and_says
     assert "; the best epoch before it, " in line
     assert 2 < int(found[1]) < 200
     assert load(path).manifest.training.epochs == int(found[1]) - 1
+    fault = line.removeprefix("stopped early: ")
+    assert f"\n- Stopped early: fit: {fault}\n" in (path / "README.md").read_text(encoding="utf-8")
+    (recorded,) = [line for line in metrics(only_run(models)) if line["stage"] == "fault"]
+    assert (recorded["of"], recorded["said"]) == ("fit", fault)
 
 
 def test_where_the_second_of_two_models_cannot_be_trained_the_first_is_not_published_either(
@@ -667,7 +709,7 @@ def test_help_names_every_option_and_every_preset(capsys: Capture) -> None:
     options = ("--help", "--preset", "--data", "--unlabelled", "--text-column", "--label-column", "--name", "--set", "--models")
     for option in (*options, "--runs", "--resume", "--publish", "--dry-run", "--track"):
         assert option in text
-    for word in (*preset_names(), ".txt", *TABLES, "exit codes", "KEY=VALUE"):
+    for word in (*preset_names(), ".txt", *TABLES, "exit codes", "Under torchrun", "KEY=VALUE"):
         assert word in text
 
 

@@ -2,8 +2,10 @@
 
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
+from accelerate import Accelerator
 from rich.console import Console
 
 from tests.training.commands import epochs, metrics
@@ -11,7 +13,7 @@ from tests.training.toys import on_cpu
 from training.folder import METRICS, Plan, RunFolder
 from training.preset import load_config
 from training.progress import Epoch, Progress
-from training.screen import Screen
+from training.screen import STEPS_AN_EPOCH, Screen
 
 
 @pytest.fixture
@@ -82,6 +84,21 @@ def test_a_terminal_shows_the_loss_the_pace_and_the_time_left(run: RunFolder) ->
     text = seen.getvalue()
     for part in ("fit 2/4", "loss 2.125", "5,000 words/s", ":"):
         assert part in text
+
+
+def test_the_steps_of_a_tracker_go_on_where_a_run_was_resumed(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.screen.RECORD_EVERY_S", 0.0)
+    steps: list[int | None] = []
+
+    def log(accelerator: Accelerator, values: dict[str, Any], step: int | None = None) -> None:
+        steps.append(step)
+
+    monkeypatch.setattr(Accelerator, "log", log)
+    for number, share in ((1, 0.5), (2, 0.25)):
+        with screen(run, Seen(), 2) as shown:
+            shown(Progress(number, share, 2.0, 1.0))
+            shown(epoch(number))
+    assert steps == [STEPS_AN_EPOCH // 2, STEPS_AN_EPOCH, STEPS_AN_EPOCH * 5 // 4, STEPS_AN_EPOCH * 2]
 
 
 def test_where_nothing_can_be_recorded_training_goes_on(run: RunFolder) -> None:

@@ -2,7 +2,9 @@
 
 import contextlib
 import io
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,15 +12,19 @@ import torch
 
 from service.artifact import load
 from service.inference.runtime import Runtime
-from tests.training.commands import begin, epochs, only_run, setting, succeeds, versions
+from tests.training.commands import begin, epochs, metrics, only_run, setting, succeeds, versions
 from tests.training.corpora import corpus_of
 from tests.training.samples import TINY_CLASSIFY, sentences, write_labelled, write_text
+from training.loop import fit
 from training.model import Classifier, LanguageModel
+from training.progress import Fitted
 from training.rows import Row
 from training.stages import build_model
 
-SMALL = setting("test_fraction=0.3", "valid_fraction=0.2", "ngrams=2", "buckets=50", "dropout=0.2", "pretrain.words=9")
-STAGES = setting("pretrain.epochs=1", "selftrain.epochs=2", "selftrain.teachers=2")
+SMALL = setting("test_fraction=0.3", "valid_fraction=0.2", "ngrams=2", "buckets=50", "dropout=0.2")
+PRETRAIN = setting("pretrain.epochs=1", "pretrain.words=9")
+SELFTRAIN = setting("selftrain.epochs=2", "selftrain.teachers=2")
+STAGES = [*PRETRAIN, *SELFTRAIN]
 
 
 @pytest.fixture(scope="module")
@@ -86,15 +92,15 @@ def test_the_same_run_gives_the_same_graph_byte_for_byte(taught: tuple[Path, str
     assert load(again).graph == load(*versions(taught[0])).graph
 
 
-@pytest.mark.parametrize("left_out", ["pretrain.epochs=0", "selftrain.epochs=0"])
+@pytest.mark.parametrize("stage", [PRETRAIN, SELFTRAIN], ids=["pretrain", "selftrain"])
 def test_without_one_of_the_stages_another_model_comes_of_it(
-    taught: tuple[Path, str], data: Path, tmp_path: Path, left_out: str
+    taught: tuple[Path, str], data: Path, tmp_path: Path, stage: list[str]
 ) -> None:
-    other = load(succeeds([*TINY_CLASSIFY, *SMALL, *STAGES, *setting(left_out), "--data", str(data)], tmp_path / "models"))
+    other = load(succeeds([*TINY_CLASSIFY, *SMALL, *stage, "--data", str(data)], tmp_path / "models"))
     assert other.graph != load(*versions(taught[0])).graph
     run = only_run(tmp_path / "models")
-    assert bool(epochs(run, "pretrain")) == (left_out != "pretrain.epochs=0")
-    assert bool(epochs(run, "fit")) == (left_out == "selftrain.epochs=0")  # without self-training the labels are the last stage
+    assert bool(epochs(run, "pretrain")) == (stage == PRETRAIN)
+    assert bool(epochs(run, "fit")) == (stage == PRETRAIN)  # without self-training the labels are the last stage
 
 
 def test_texts_without_labels_that_no_stage_reads_change_nothing(data: Path, tmp_path: Path) -> None:
@@ -109,7 +115,7 @@ def test_texts_without_labels_that_no_stage_reads_change_nothing(data: Path, tmp
 
 def test_pre_training_without_other_texts_reads_those_with_labels(tmp_path: Path) -> None:
     table = write_labelled(tmp_path / "data.csv", 100)
-    succeeds([*TINY_CLASSIFY, *SMALL, *setting("pretrain.epochs=2"), "--data", str(table)], tmp_path / "models")
+    succeeds([*TINY_CLASSIFY, *SMALL, *setting("pretrain.epochs=2", "pretrain.words=9"), "--data", str(table)], tmp_path / "models")
     assert epochs(only_run(tmp_path / "models"), "pretrain") == [1, 2]
 
 
@@ -122,6 +128,28 @@ def test_a_teacher_that_cannot_learn_is_one_line_and_nothing_is_published(
     assert "of epoch 1" in line
     assert not (tmp_path / "models").exists()
     assert (only_run(tmp_path / "models") / "pretrain.checkpoint").is_file()  # what was learnt before is not lost
+
+
+def test_what_went_wrong_in_an_earlier_stage_is_on_the_card_and_in_the_metrics_and_still_when_resumed(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learnt: list[Fitted] = []
+
+    def faulty(*arguments: Any) -> Fitted:
+        learnt.append(fit(*arguments))
+        return replace(learnt[-1], fault="the loss is nan") if len(learnt) in (1, 3) else learnt[-1]
+
+    models = tmp_path / "models"
+    with monkeypatch.context() as patch:
+        patch.setattr("training.stages.fit", faulty)
+        path = succeeds([*TINY_CLASSIFY, *SMALL, *STAGES, "--data", str(data)], models)
+    told = "\n- Stopped early: pretrain: the loss is nan. teacher 2: the loss is nan\n"
+    assert told in (path / "README.md").read_text(encoding="utf-8")
+    faults = [(line["of"], line["said"]) for line in metrics(only_run(models)) if line["stage"] == "fault"]
+    assert faults == [("pretrain", "the loss is nan"), ("teacher 2", "the loss is nan")]
+    again = succeeds(["--resume", str(only_run(models)), "--publish", "always"], tmp_path / "again")
+    assert told in (again / "README.md").read_text(encoding="utf-8")
+    assert load(again).manifest.training.seconds == load(path).manifest.training.seconds
 
 
 # Models of the right kind and size

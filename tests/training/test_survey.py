@@ -76,7 +76,18 @@ def test_texts_that_other_splits_have_too_are_counted(tmp_path: Path) -> None:
     train, valid, test = labelled("x: a a", "y: b b"), labelled("x: c c", "y: b b"), labelled("x: d d")
     _, corpus = corpus_of(tmp_path, train, valid, test, data={"unlabelled": str(unlabelled)})
     assert table(corpus)["text is in train too"] == ["", "1 (50.0%)", "0", ""]
+    assert table(corpus)["text is in valid too"] == ["", "", "0", ""]
     assert table(corpus)["text is in valid or test"] == ["", "", "", "3"]
+
+
+def test_texts_of_test_that_were_chosen_on_are_counted(tmp_path: Path) -> None:
+    train, valid, test = (
+        labelled("x: a a", "y: b b"),
+        labelled("x: c c", "y: d d", "x: e e"),
+        labelled("x: d d", "y: d d", "y: f f"),
+    )
+    _, corpus = corpus_of(tmp_path, train, valid, test)
+    assert table(corpus)["text is in valid too"] == ["", "", "2 (66.7%)"]
 
 
 def test_labels_come_with_their_share_of_every_split_the_most_frequent_first(tmp_path: Path) -> None:
@@ -128,8 +139,8 @@ def test_nothing_is_said_of_data_without_fault(tmp_path: Path) -> None:
     ("what", "said"),
     [
         ({"duplicates": 30}, "30.0% of the rows of test have a text that train has too"),
+        ({"in_valid": 30}, "30.0% of the rows of test have a text that valid has too: what is chosen on valid flatters"),
         ({"unknown": 90, "words": 300}, "many words are unknown, 30.0% in test: a larger text.max_words, or model.ngrams=4"),
-        ({"cut": 12}, "many texts are longer than 64 words and cut there, 12.0% in test: a larger text.max_length"),
         ({"nul_rows": 1}, "some rows have NUL characters, read as spaces, 1.0% in test"),
         ({"rows": 99}, "test has only 99 rows"),
         ({"labels": {"x": 80, "y": 20}}, "80% of the rows of test have the label 'x', but 50% of those of train"),
@@ -141,6 +152,12 @@ def test_every_fault_of_a_split_is_told_with_its_figure(what: dict[str, Any], sa
     changed = replace(corpus.statistics["test"], **what)
     found = list(doubts(replace(corpus, statistics={**corpus.statistics, "test": changed})))
     assert any(said in doubt for doubt in found), found
+
+
+def test_texts_that_training_cuts_are_told_and_where(tmp_path: Path) -> None:
+    _, corpus = corpus_of(tmp_path, balanced(200, "a b c"), text={"max_length": 2})
+    said = "many texts are longer than 2 words and cut there, 100.0% in train: a larger text.max_length may help"
+    assert said in list(doubts(corpus))
 
 
 def test_a_label_that_hardly_any_row_has_is_told(tmp_path: Path) -> None:
