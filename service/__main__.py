@@ -19,7 +19,7 @@ def main() -> int:
         logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         # Only now: what is wrong with the settings is told at once, and the libraries too are loaded without the collector.
         from service.http.app import create_app
-        from service.http.server import serve
+        from service.http.server import serve, server_config
 
         app = create_app(settings)
     except SettingsError as error:
@@ -29,9 +29,9 @@ def main() -> int:
     # A request leaves next to nothing that counting references does not free: it need not be looked for after every few.
     gc.set_threshold(20_000, 10, 10)
     gc.enable()
-    # uvicorn ends by raising the signal once more, for whoever listened before: that is this, and stopping was no fault.
+    # Until the server listens to it: to be stopped is no fault.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    serve(app, settings.host, settings.port)
+    serve(server_config(app, settings), app.drain, settings.drain_s, app.end_all)
     return 0
 
 

@@ -4,12 +4,15 @@ SeqserveError
 ├── SettingsError        the environment asks for what cannot be had; the service does not start
 ├── ArtifactError        a model folder is refused; the others serve on
 └── RequestError         ends one request; carries a status and an error_type
+    ├── Unauthorized     401 unauthorized
+    ├── Forbidden        403 forbidden
     ├── InvalidRequest   422 validation
     ├── NotFound         404 not_found
     ├── StateMismatch    409 state_mismatch
     ├── TooLarge         413 too_large
     ├── Overloaded       429 overloaded
     ├── Unavailable      503 unavailable
+    │   └── Replaced
     ├── DeadlineExceeded 504 deadline
     └── InternalError    500 internal
         └── NoNumbers
@@ -38,6 +41,20 @@ class RequestError(SeqserveError):
 
     status: ClassVar[int] = 500
     error_type: ClassVar[str] = "internal"
+
+
+class Unauthorized(RequestError):
+    """No key, or one that is not known."""
+
+    status = 401
+    error_type = "unauthorized"
+
+
+class Forbidden(RequestError):
+    """Nobody may do that here."""
+
+    status = 403
+    error_type = "forbidden"
 
 
 class InvalidRequest(RequestError):
@@ -87,6 +104,10 @@ class Unavailable(RequestError):
 
     status = 503
     error_type = "unavailable"
+
+
+class Replaced(Unavailable):
+    """Another version took the place of the one that was asked before it had accepted anything. Asked anew, the new one answers."""
 
 
 class DeadlineExceeded(RequestError):

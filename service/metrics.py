@@ -68,6 +68,12 @@ class Metrics:
         self.models = Gauge(
             "seqserve_model_info", "1 for every model version that serves", ["model", "version", "task"], registry=registry
         )
+        self.loads = Counter(
+            "seqserve_model_loads_total",
+            "Model versions that were tried, by outcome: served or refused",
+            ["model", "outcome"],
+            registry=registry,
+        )
         self.refused_models = Gauge("seqserve_refused_models", "Model folders that were refused", registry=registry)
 
     def render(self) -> bytes:
@@ -97,9 +103,14 @@ class Lookups:
     def __init__(self, metrics: Metrics, model: str) -> None:
         self._hits, self._misses = (metrics.prefix_lookups.labels(model, result) for result in ("hit", "miss"))
         self._words = metrics.prefix_words.labels(model)
-        self.size = metrics.prefix_bytes.labels(model)
+        self._size, self._held = metrics.prefix_bytes.labels(model), 0
 
     def observe(self, words: int) -> None:
         """A prompt was looked up, and so many of its words were known."""
         (self._hits if words else self._misses).inc()
         self._words.inc(words)
+
+    def hold(self, bytes_: int) -> None:
+        """The cache is so large now; those of two versions of a model add up."""
+        self._size.inc(bytes_ - self._held)
+        self._held = bytes_

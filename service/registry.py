@@ -1,51 +1,32 @@
-"""Which model versions are loaded, and which were refused and why. Knows no HTTP."""
+"""Which version of every model serves, and how another takes its place under load. Knows no HTTP.
+
+Requests look a model up in a table that is only ever replaced whole. A version that is to serve is read, verified and warmed up
+beside the one that serves; then the table is replaced, and the old version answers what it had accepted and goes. Whatever fails
+before that leaves the old one serving.
+"""
 
 import logging
+import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-from service import artifact
 from service.artifact import Manifest, Task
 from service.errors import ArtifactError, InvalidRequest, NotFound, SettingsError, Unavailable
 from service.inference.classifier import Classifier
 from service.inference.generator import Generator
-from service.inference.runtime import Runtime, require_provider
+from service.inference.runtime import require_provider
 from service.metrics import Metrics
-from service.settings import Settings
-from service.text import Tokenizer
-from service.words import Reader
+from service.model import Model, open_model
+from service.settings import NEWEST, UNLOADED, Settings, Wanted
+from service.shelf import Refused, Shelf
 
 log = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT_S = 3.0  # after the server has let its connections end; nothing should be left
 
 
-class Refused(NamedTuple):
-    """A version's folder that does not serve."""
-
-    name: str
-    version: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A version that serves; its worker generates or classifies, as the manifest's task says."""
-
-    manifest: Manifest
-    tokenizer: Tokenizer
-    reader: Reader
-    worker: Generator | Classifier
-
-    @property
-    def label(self) -> str:
-        return f"{self.manifest.name}/{self.manifest.version}"
-
-
 class Registry:
-    """Loads the highest good version of every model in the folder; a bad one is refused and the next lower one tried."""
+    """The highest good version of every model in the folder serves, unless another, or none, is wanted."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         """Raises SettingsError where the folder or the execution provider cannot be had."""
@@ -53,13 +34,23 @@ class Registry:
         if not settings.models.is_dir():
             raise SettingsError(f"SEQSERVE_MODELS={settings.models}: there is no such folder")
         self._settings, self._metrics = settings, metrics
+        self._shelf = Shelf(settings.models)
+        self._wanted: dict[str, Wanted] = dict(settings.versions)
+        self._changing = threading.Lock()
+        self._leaving: list[Model] = []
         self.models: dict[str, Model] = {}
-        self.refused: list[Refused] = []
-        for name, folders in artifact.versions(settings.models):
-            self._load_highest(name, folders)
-        metrics.refused_models.set(len(self.refused))
+        self.refresh(at_once=True)
         for fault in self._default_faults():
             log.warning("%s", fault)
+
+    @property
+    def refused(self) -> list[Refused]:
+        return self._shelf.refused
+
+    def wanted(self, name: str) -> Wanted:
+        """The version that is asked for, NEWEST or UNLOADED."""
+        wanted: Wanted = NEWEST
+        return self._wanted.get(name, wanted)
 
     def generator(self, name: str | None) -> tuple[Model, Generator]:
         """The named model or the default one. Raises NotFound, InvalidRequest or Unavailable."""
@@ -85,7 +76,155 @@ class Registry:
         stopped = [f"the loop of {model.label} has stopped" for model in self.models.values() if not model.worker.alive]
         # A default that nobody chose may be missing: a service may classify only. One that was chosen is promised.
         chosen = {"generate_model", "classify_model"} & self._settings.model_fields_set
-        return stopped + (self._default_faults(chosen) if chosen else [])
+        return stopped + self._pin_faults() + (self._default_faults(chosen) if chosen else [])
+
+    # Changes, one at a time; each may take seconds, and none holds up a request.
+
+    def refresh(self, at_once: bool = False) -> None:
+        """Brings what serves up to what lies in the folder. at_once: also what may still be being copied.
+
+        A folder that cannot be read changes nothing: what serves is in memory.
+        """
+        with self._changing:
+            try:
+                found = list(self._shelf.versions())
+            except OSError as error:
+                log.warning("%s: cannot be read: %s", self._settings.models, error.strerror or error)
+                return
+            for name, folders in found:
+                self._bring_up(name, folders, at_once)
+            self._metrics.refused_models.set(len(self.refused))
+
+    def choose(self, name: str, wanted: Wanted) -> None:
+        """From now on this version of a model serves, the newest, or none.
+
+        Raises NotFound for what is not in the folder, InvalidRequest for a version that is refused; then nothing has changed.
+        """
+        with self._changing:
+            folders = self._folders(name)
+            if isinstance(wanted, int):
+                self._pin(name, wanted, folders)
+            self._wanted[name] = wanted
+            self._bring_up(name, folders, at_once=True)
+            self._metrics.refused_models.set(len(self.refused))
+
+    def roll_back(self, name: str) -> None:
+        """The highest good version below the one that serves serves instead, until another is chosen.
+
+        Raises NotFound where there is none; then nothing has changed.
+        """
+        with self._changing:
+            serving = self.models.get(name)
+            for folder in self._folders(name):
+                if serving is not None and int(folder.name) < serving.manifest.version and self._try(name, folder):
+                    self._wanted[name] = int(folder.name)
+                    return
+            raise NotFound(f"{name}: there is no good version below the one that serves")
+
+    def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
+        """Answers what was accepted and stops. What is left of it after timeout_s ends as unavailable."""
+        with self._changing:
+            for model in (*self.models.values(), *self._leaving):
+                model.worker.close(timeout_s)
+
+    def _folders(self, name: str) -> list[Path]:
+        try:
+            found = dict(self._shelf.versions())
+        except OSError as error:
+            raise Unavailable(f"the models folder cannot be read: {error.strerror or error}") from error
+        if name not in found:
+            raise NotFound(f"there is no model {name!r}; there are {', '.join(found) or 'none'}")
+        return found[name]
+
+    def _pin(self, name: str, version: int, folders: list[Path]) -> None:
+        folder = self._shelf.folder(name, version)
+        if folder not in folders:
+            raise NotFound(f"{name}: there is no version {version}; there are {', '.join(f.name for f in reversed(folders))}")
+        serving = self.models.get(name)
+        if (serving is None or serving.manifest.version != version) and not self._try(name, folder):
+            reasons = {(refused.name, refused.version): refused.reason for refused in self.refused}
+            raise InvalidRequest(reasons[name, version])
+
+    def _bring_up(self, name: str, folders: list[Path], at_once: bool) -> None:
+        """The first folder that may and can serve does; folders: the highest version first."""
+        wanted = self.wanted(name)
+        if wanted == UNLOADED:
+            self._take_down(name)
+            return
+        serving = self.models.get(name)
+        for folder in folders:
+            if wanted not in (NEWEST, int(folder.name)):
+                continue
+            if serving is not None and serving.worker.alive and int(folder.name) == serving.manifest.version:
+                return
+            if self._shelf.is_refused(folder) or not (self._shelf.settled(folder) or at_once):
+                continue
+            if self._try(name, folder):
+                return
+
+    def _try(self, name: str, folder: Path) -> bool:
+        """Whether the version in folder serves now; if not, it is refused aloud."""
+        try:
+            model = open_model(folder, self._settings, self._metrics)
+        except SettingsError:
+            raise
+        except ArtifactError as error:
+            self._refuse(folder, str(error))
+        except Exception as error:  # whatever else is wrong with one folder must not take the others down
+            self._refuse(folder, f"{name}/{folder.name}: cannot be loaded: {type(error).__name__}")
+        else:
+            self._shelf.accept(folder)
+            self._put_up(model)
+            return True
+        return False
+
+    def _refuse(self, folder: Path, reason: str) -> None:
+        log.warning("refused: %s", reason)
+        self._shelf.refuse(folder, reason)
+        self._metrics.loads.labels(folder.parent.name, "refused").inc()
+
+    def _put_up(self, model: Model) -> None:
+        manifest = model.manifest
+        before = self.models.get(manifest.name)
+        self.models = dict(sorted({**self.models, manifest.name: model}.items()))
+        log.info("serving %s (%s, %s)", model.label, manifest.task, manifest.cell)
+        self._metrics.loads.labels(manifest.name, "served").inc()
+        if before is not None:
+            self._let_go(before)
+        self._metrics.models.labels(manifest.name, str(manifest.version), manifest.task).set(1)
+
+    def _take_down(self, name: str) -> None:
+        before = self.models.get(name)
+        if before is not None:
+            self.models = {other: model for other, model in self.models.items() if other != name}
+            log.info("unloaded %s", before.label)
+            self._let_go(before)
+
+    def _let_go(self, model: Model) -> None:
+        """It answers what it has accepted, in a thread of its own, and is forgotten."""
+        manifest = model.manifest
+        self._metrics.models.remove(manifest.name, str(manifest.version), manifest.task)
+        longest_s = self._settings.request_timeout_s + CLOSE_TIMEOUT_S
+        threading.Thread(target=model.worker.close, args=(longest_s, True), name=f"leaving-{model.label}", daemon=True).start()
+        self._leaving = [leaving for leaving in self._leaving if leaving.worker.running] + [model]
+
+    def _find(self, name: str | None, default: str, task: Task) -> Model:
+        model = self.models.get(default if name is None else name)
+        if name is None:
+            if model is None or model.manifest.task != task:
+                raise Unavailable(f"the default model {default} is not loaded for /{task}; name another as model")
+            return model
+        if model is None:
+            raise NotFound(f"model: there is no {name!r}; there are {', '.join(self.models) or 'none'}")
+        if model.manifest.task != task:
+            raise InvalidRequest(f"model: {name} is for /{model.manifest.task}, not for /{task}")
+        return model
+
+    def _pin_faults(self) -> list[str]:
+        """Versions that are asked for and do not serve."""
+        versions = {name: model.manifest.version for name, model in self.models.items()}
+        pins = sorted((name, wanted) for name, wanted in self._wanted.items() if isinstance(wanted, int))
+        return [f"{name}/{pin} is asked for and not loaded" for name, pin in pins if versions.get(name) != pin]
 
     def _default_faults(self, fields: Iterable[str] = ("generate_model", "classify_model")) -> list[str]:
         """What is wrong with the models that answer requests that name none."""
@@ -96,51 +235,3 @@ class Registry:
             if model is None or model.manifest.task != task:
                 faults.append(f"SEQSERVE_{field.upper()}={name}: no model of that name is loaded for /{task}")
         return faults
-
-    def close(self) -> None:
-        """Answers what was accepted and stops."""
-        for model in self.models.values():
-            model.worker.close(CLOSE_TIMEOUT_S)
-
-    def _find(self, name: str | None, default: str, task: Task) -> Model:
-        model = self.models.get(default if name is None else name)
-        if name is None:
-            if model is None or model.manifest.task != task:
-                raise Unavailable(f"the default model {default} is not loaded for /{task}; name another as model")
-            return model
-        if model is None:
-            raise NotFound(f"model: there is no {name!r}; there are {', '.join(sorted(self.models)) or 'none'}")
-        if model.manifest.task != task:
-            raise InvalidRequest(f"model: {name} is for /{model.manifest.task}, not for /{task}")
-        return model
-
-    def _load_highest(self, name: str, folders: list[Path]) -> None:
-        for folder in folders:
-            try:
-                model = self._load(folder)
-            except SettingsError:
-                raise
-            except ArtifactError as error:
-                self._refuse(name, folder, str(error))
-                continue
-            except Exception as error:  # whatever else is wrong with one folder must not take the others down
-                self._refuse(name, folder, f"{name}/{folder.name}: cannot be loaded: {type(error).__name__}")
-                continue
-            log.info("serving %s (%s, %s)", model.label, model.manifest.task, model.manifest.cell)
-            self.models[name] = model
-            self._metrics.models.labels(name, folder.name, model.manifest.task).set(1)
-            return
-
-    def _refuse(self, name: str, folder: Path, reason: str) -> None:
-        log.warning("refused: %s", reason)
-        self.refused.append(Refused(name, int(folder.name), reason))
-
-    def _load(self, folder: Path) -> Model:
-        loaded = artifact.load(folder)
-        runtime = Runtime(loaded, self._settings.provider, self._settings.operator_threads)
-        worker: Generator | Classifier
-        if loaded.manifest.task == "generate":
-            worker = Generator(runtime, loaded.tokenizer, self._settings, self._metrics)
-        else:
-            worker = Classifier(runtime, loaded.tokenizer.padding_id, self._settings, self._metrics)
-        return Model(loaded.manifest, loaded.tokenizer, loaded.reader, worker)

@@ -2,20 +2,38 @@
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.errors import SettingsError
 
 PREFIX = "SEQSERVE_"
 
-SECRETS = {"state_key"}  # never shown, not even when they are wrong
+SECRETS = {"state_key", "api_keys", "admin_keys"}  # never shown, not even when they are wrong
+
+NEWEST: Literal["newest"] = "newest"
+UNLOADED: Literal["none"] = "none"
+Wanted = int | Literal["newest", "none"]  # a version, the highest good one, or none at all
 
 Positive = Annotated[int, Field(ge=1)]
+
+
+def _read_versions(value: object) -> object:
+    """`a=1, b=none` as a table."""
+    if not isinstance(value, str):
+        return value
+    table: dict[str, Wanted] = {}
+    for part in filter(None, (part.strip() for part in value.split(","))):
+        name, _, wanted = (word.strip() for word in part.partition("="))
+        if not name or not (wanted in (NEWEST, UNLOADED) or re.fullmatch(r"[1-9][0-9]{0,8}", wanted)):
+            raise ValueError(f"{part!r} is not NAME=VERSION, NAME=newest or NAME=none")
+        table[name] = int(wanted) if wanted.isdecimal() else cast(Wanted, wanted)
+    return table
 
 
 class Settings(BaseSettings):
@@ -26,6 +44,12 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     models: Path = Field(Path("models"), description="folder of published models")
+    poll_s: float = Field(
+        5, ge=0, le=86_400, allow_inf_nan=False, description="seconds between looks into the folder for new versions; 0: never"
+    )
+    versions: Annotated[dict[str, Wanted], NoDecode, BeforeValidator(_read_versions)] = Field(
+        {}, description="versions that serve in place of the newest: NAME=VERSION, NAME=none; separated by commas"
+    )
     generate_model: str = Field("korean-next-word", description="model of /generate where a request names none")
     classify_model: str = Field("korean-sentiment", description="model of /classify where a request names none")
     provider: Literal["cpu", "cuda"] = Field("cpu", description="onnxruntime execution provider")
@@ -54,6 +78,17 @@ class Settings(BaseSettings):
     state_key: SecretStr | None = Field(
         None, min_length=16, description="signs the states that clients keep; the same on every replica. Unset: a random one"
     )
+    api_keys: SecretStr | None = Field(None, description="keys, separated by commas, of which a request needs one. Unset: none")
+    api_keys_file: Path | None = Field(None, description="the same from a file, one a line; read again when it changes")
+    admin_keys: SecretStr | None = Field(
+        None, description="keys with which POST /models/{name}/... changes what serves. Unset: nothing does"
+    )
+    admin_keys_file: Path | None = Field(None, description="the same from a file, one a line; read again when it changes")
+    drain_s: float = Field(25, gt=0, le=86_400, allow_inf_nan=False, description="seconds that running requests have after SIGTERM")
+    read_timeout_s: float = Field(
+        10, gt=0, le=3600, allow_inf_nan=False, description="seconds that a client has to send a request's headers, and its body"
+    )
+    max_header_bytes: Positive = Field(16_384, description="bytes of a request's line and headers; more get 431")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what goes to the log")
 
     @property

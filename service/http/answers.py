@@ -10,7 +10,7 @@ from pydantic_core import to_json
 from service.http.requests import GenerateRequest
 from service.inference.bookmark import Seal
 from service.inference.sequence import Generated, Token
-from service.registry import Model
+from service.model import Model
 from service.text import Encoded
 
 

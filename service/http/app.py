@@ -10,40 +10,53 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from prometheus_client import Counter, Histogram
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import InternalError, Overloaded, RequestError
+from service.errors import InternalError, Overloaded, RequestError, Unauthorized
 from service.http.catalogue import catalogue_routes
 from service.http.classify import classify_routes
-from service.http.docs import docs_routes
+from service.http.control import control_routes
+from service.http.docs import ASSETS, docs_routes
+from service.http.drain import Drain
 from service.http.exchange import RECEIVED, ClientLeft, LeanRoute, header
 from service.http.generate import generate_routes
 from service.http.health import health_routes
+from service.http.keys import Keys
+from service.http.requests import describe_fault
 from service.http.schemas import ErrorAnswer
 from service.inference.bookmark import Seal
 from service.metrics import Metrics
 from service.registry import Registry
 from service.settings import Settings
 from service.version import VERSION
+from service.watch import Watch
 
 log = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+WATCHING = frozenset({"/livez", "/readyz", "/health", "/metrics"})
+OPEN = WATCHING | {"/docs", "/openapi.json"}  # who has no key may still read what there is to ask
 _CLIENT_LEFT = 499  # nginx's number for it; nobody reads it but the metrics
 
 
 def create_app(settings: Settings) -> "Envelope":
     """The application with its models loaded. Raises SettingsError where it must not start."""
-    metrics = Metrics()
+    metrics, keys, drain = Metrics(), Keys(settings), Drain()
     registry = Registry(settings, metrics)
     seal = Seal(_state_key(settings))
+    watches = [Watch(look, settings.poll_s) for look in (registry.refresh, keys.refresh)]
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        for watch in watches:
+            watch.start()
         yield
+        for watch in watches:
+            await run_in_threadpool(watch.stop)
         await run_in_threadpool(registry.close)
 
     app = FastAPI(
@@ -57,12 +70,13 @@ def create_app(settings: Settings) -> "Envelope":
         redirect_slashes=False,
         exception_handlers=HANDLERS,
     )
-    app.state.registry = registry
+    app.state.registry, app.state.drain = registry, drain
     inference = [generate_routes(settings, registry, seal), classify_routes(settings, registry)]
-    for router in (*inference, catalogue_routes(settings, registry), health_routes(registry, metrics), docs_routes(app)):
+    others = [catalogue_routes(settings, registry), control_routes(registry, keys), docs_routes(app)]
+    for router in (*inference, *others, health_routes(registry, drain, metrics)):
         app.include_router(router)
     straight = {route.path: route.app for router in inference for route in router.routes if isinstance(route, LeanRoute)}
-    return Envelope(app, metrics, straight)
+    return Envelope(app, metrics, straight, keys, drain)
 
 
 def _state_key(settings: Settings) -> bytes:
@@ -73,11 +87,14 @@ def _state_key(settings: Settings) -> bytes:
 
 
 class Envelope:
-    """Around every request: an id, its time, its count, and an answer whatever it meets."""
+    """Around every request: who may ask and whether anyone may, an id, its time, its count, and an answer whatever it meets."""
 
-    def __init__(self, app: FastAPI, metrics: Metrics, straight: Mapping[str, ASGIApp]) -> None:
+    def __init__(
+        self, app: FastAPI, metrics: Metrics, straight: Mapping[str, ASGIApp], keys: Keys | None = None, drain: Drain | None = None
+    ) -> None:
         """straight: what answers POST requests of these paths; to find it by app's routes costs as much as to read the body."""
-        self._app, self._metrics, self._straight = app, metrics, straight
+        self._app, self._metrics, self._straight, self._keys = app, metrics, straight, keys
+        self.drain = drain or Drain()
         self.state = app.state
         self._counters: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         # No secret, only different from all others: asking the system for randomness each time can cost more than the model.
@@ -99,6 +116,8 @@ class Envelope:
                 status = message["status"]
                 total_s = f"{time.monotonic() - started_s:.6f}".encode()
                 message["headers"] += [(b"x-request-id", request_id.encode()), (b"x-total-time", total_s)]
+                if self.drain.begun:
+                    message["headers"].append((b"connection", b"close"))
             try:
                 await send(message)
             except (RuntimeError, OSError) as error:
@@ -106,7 +125,9 @@ class Envelope:
                     raise
                 raise ClientLeft from error
 
+        self.drain.running += 1
         try:
+            self._admit(scope)
             await app(scope, receive, send_with_headers)
         except Exception as error:
             if not isinstance(error, RequestError | ClientLeft):
@@ -115,8 +136,20 @@ class Envelope:
                 with suppress(ClientLeft):
                     await answer_to(error)(scope, receive, send_with_headers)
         finally:
+            self.drain.running -= 1
             name = route if app is not self._app else getattr(scope.get("route"), "path", "other")
             self._count(str(name), status, time.monotonic() - started_s)
+
+    def end_all(self) -> None:
+        """Every request that is running ends now."""
+        self.state.registry.close(0.0)
+
+    def _admit(self, scope: Scope) -> None:
+        """Raises Unavailable or Unauthorized for who is not answered; machines that watch this one always are."""
+        if scope["path"] not in WATCHING:
+            self.drain.check()
+            if self._keys is not None and scope["path"] not in OPEN and not scope["path"].startswith(ASSETS):
+                self._keys.check(scope)
 
     def _count(self, route: str, status: int, seconds: float) -> None:
         found = self._counters.get((route, status))
@@ -139,7 +172,11 @@ def answer_to(error: Exception) -> Response:
         return Response(status_code=_CLIENT_LEFT)
     if not isinstance(error, RequestError):
         error = InternalError("something went wrong here; the log has it under the request id")
-    headers = {"retry-after": str(error.retry_after_s)} if isinstance(error, Overloaded) else None
+    headers = {}
+    if isinstance(error, Overloaded):
+        headers["retry-after"] = str(error.retry_after_s)
+    if isinstance(error, Unauthorized):
+        headers["www-authenticate"] = "Bearer"
     return _error(error.status, error.error_type, str(error), headers)
 
 
@@ -161,5 +198,18 @@ async def _refuse_route(request: Request, error: Exception) -> Response:
     return _error(404, "not_found", f"there is no {path}; /docs lists what there is")
 
 
+async def _refuse_body(_: Request, error: Exception) -> Response:
+    """Of the few routes whose body FastAPI reads."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    return answer_to(describe_fault({**first, "loc": first["loc"][1:]}))
+
+
 # For the routes that FastAPI finds; what goes straight is answered by the envelope in the same way.
-HANDLERS: Any = {HTTPException: _refuse_route, RequestError: _refuse, ClientLeft: _refuse, Exception: _refuse}
+HANDLERS: Any = {
+    HTTPException: _refuse_route,
+    RequestValidationError: _refuse_body,
+    RequestError: _refuse,
+    ClientLeft: _refuse,
+    Exception: _refuse,
+}

@@ -4,7 +4,8 @@ from fastapi import APIRouter
 
 from service.http.schemas import InfoAnswer, ModelAnswer, ModelsAnswer, RefusedAnswer
 from service.inference.runtime import ONNXRUNTIME_VERSION
-from service.registry import Model, Registry
+from service.model import Model
+from service.registry import Registry
 from service.settings import Settings
 from service.version import VERSION
 
@@ -39,6 +40,7 @@ def _describe(model: Model, registry: Registry) -> ModelAnswer:
         version=manifest.version,
         task=manifest.task,
         default=registry.is_default(manifest),
+        wanted=registry.wanted(manifest.name),
         description=manifest.description,
         cell=manifest.cell,
         layers=manifest.layers,

@@ -7,6 +7,8 @@ from service.http import docs, exchange
 from service.http.requests import ClassifyRequest
 from service.http.schemas import LabelScore
 from service.inference.classifier import Logits, rank
+from service.inference.ticket import Ticket
+from service.model import Model
 from service.registry import Registry
 from service.settings import Settings
 
@@ -20,12 +22,7 @@ def classify_routes(settings: Settings, registry: Registry) -> APIRouter:
     async def classify(request: Request) -> Response:
         wanted, ends_s = await exchange.read_request(request, ClassifyRequest, settings)
         exchange.check_inputs(wanted.inputs, settings)
-        model, worker = registry.classifier(wanted.model)
-        texts = await exchange.off_loop(
-            exchange.is_long(wanted.inputs), lambda: [model.reader.read(text) for text in wanted.inputs.texts]
-        )
-        exchange.check_words(wanted.inputs, texts, 0, model)
-        ticket = worker.submit(texts)
+        model, ticket = await exchange.accepted(lambda: _begin(wanted))
         function, top_k = wanted.parameters.function_to_apply, wanted.parameters.top_k
         results: list[Logits] = await exchange.answer(request, ticket, ends_s)
         scores = [
@@ -33,5 +30,13 @@ def classify_routes(settings: Settings, registry: Registry) -> APIRouter:
             for row in results
         ]
         return exchange.reply(to_json(scores if wanted.inputs.is_list else scores[0]), model, ticket)
+
+    async def _begin(wanted: ClassifyRequest) -> tuple[Model, Ticket[Logits]]:
+        model, worker = registry.classifier(wanted.model)
+        texts = await exchange.off_loop(
+            exchange.is_long(wanted.inputs), lambda: [model.reader.read(text) for text in wanted.inputs.texts]
+        )
+        exchange.check_words(wanted.inputs, texts, 0, model)
+        return model, worker.submit(texts)
 
     return router

@@ -13,9 +13,10 @@ from pydantic.json_schema import models_json_schema
 from service.http.requests import ClassifyRequest, GenerateRequest
 from service.http.schemas import ErrorAnswer, StreamEvent
 
-_ASSETS = "/docs/assets"
+ASSETS = "/docs/assets"
 _REFERENCE = "#/components/schemas/{model}"
 _ERRORS = {
+    401: "No API key, where keys are set",
     404: "No such model",
     409: "A state of another model",
     413: "Too many inputs, or one that is too long",
@@ -67,16 +68,16 @@ def docs_routes(app: FastAPI) -> APIRouter:
         return get_swagger_ui_html(
             openapi_url=f"{root}/openapi.json",
             title=f"{app.title}: API",
-            swagger_js_url=f"{root}{_ASSETS}/swagger-ui-bundle.js",
-            swagger_css_url=f"{root}{_ASSETS}/swagger-ui.css",
-            swagger_favicon_url=f"{root}{_ASSETS}/favicon.png",
+            swagger_js_url=f"{root}{ASSETS}/swagger-ui-bundle.js",
+            swagger_css_url=f"{root}{ASSETS}/swagger-ui.css",
+            swagger_favicon_url=f"{root}{ASSETS}/favicon.png",
         )
 
     @router.get("/openapi.json")
     async def openapi() -> dict[str, Any]:
         return describe_api(app)
 
-    app.mount(_ASSETS, StaticFiles(directory=str(files("fastapi_offline") / "static")), name="docs-assets")
+    app.mount(ASSETS, StaticFiles(directory=str(files("fastapi_offline") / "static")), name="docs-assets")
     return router
 
 

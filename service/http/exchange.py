@@ -13,10 +13,10 @@ from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
-from service.errors import DeadlineExceeded, InvalidRequest, TooLarge
+from service.errors import DeadlineExceeded, InvalidRequest, Replaced, TooLarge
 from service.http.requests import Inputs, describe
 from service.inference.ticket import Ticket
-from service.registry import Model
+from service.model import Model
 from service.settings import Settings
 from service.text import Encoded
 from service.words import Words
@@ -63,7 +63,7 @@ async def read_request(request: Request, schema: type[R], settings: Settings) ->
     """
     ends_s = deadline(request, settings)
     try:
-        async with asyncio.timeout(ends_s - time.monotonic()):
+        async with asyncio.timeout(min(ends_s - time.monotonic(), settings.read_timeout_s)):
             body = await _read_body(request, settings.max_body_bytes)
     except TimeoutError:
         raise DeadlineExceeded("the body of the request did not come in time") from None
@@ -114,6 +114,13 @@ def check_inputs(inputs: Inputs, settings: Settings) -> None:
     for index, text in enumerate(inputs.texts):
         if len(text) > settings.max_input_characters:
             raise TooLarge(f"{place(inputs, index)}: {len(text)} characters are more than {settings.max_input_characters}")
+
+
+async def accepted(begin: Callable[[], Awaitable[T]]) -> T:
+    """What begin gives, which looks a model up and has it accept a request; anew where meanwhile another version took its place."""
+    while True:
+        with suppress(Replaced):
+            return await begin()
 
 
 async def off_loop(is_long: bool, work: Callable[[], T]) -> T:

@@ -17,7 +17,8 @@ from service.inference.generator import Generator
 from service.inference.prompt import Prompt
 from service.inference.sampling import SamplingOptions
 from service.inference.sequence import MAX_STOP_CHARACTERS, GenerationOptions
-from service.registry import Model, Registry
+from service.model import Model
+from service.registry import Registry
 from service.settings import Settings
 from service.text import Encoded
 
@@ -47,6 +48,9 @@ def generate_routes(settings: Settings, registry: Registry, seal: Seal) -> APIRo
 
     async def _respond(request: Request, wanted: GenerateRequest, ends_s: float) -> Response:
         _check_limits(wanted, settings)
+        return await exchange.accepted(lambda: _answer(request, wanted, ends_s))
+
+    async def _answer(request: Request, wanted: GenerateRequest, ends_s: float) -> Response:
         model, worker = registry.generator(wanted.model)
         start = None if wanted.state is None else seal.open(wanted.state, model.manifest)
         encoded = await exchange.off_loop(exchange.is_long(wanted.inputs), lambda: _encode(wanted, model))

@@ -3,21 +3,25 @@
 from fastapi import APIRouter, Response
 
 from service.errors import Unavailable
+from service.http.drain import Drain
 from service.http.schemas import HealthAnswer
 from service.metrics import CONTENT_TYPE, Metrics
 from service.registry import Registry
 
 
-def health_routes(registry: Registry, metrics: Metrics) -> APIRouter:
+def health_routes(registry: Registry, drain: Drain, metrics: Metrics) -> APIRouter:
     router = APIRouter(tags=["health"])
 
     @router.get("/livez", summary="The process answers; says nothing of models or load")
     async def livez() -> HealthAnswer:
         return HealthAnswer(status="live")
 
-    @router.get("/readyz", summary="Models are loaded and their loops run; a full queue changes nothing")
+    @router.get(
+        "/readyz", summary="Models are loaded, their loops run and nobody has told it to stop; a full queue changes nothing"
+    )
     @router.get("/health", summary="The same as /readyz")
     async def readyz() -> HealthAnswer:
+        drain.check()
         faults = registry.faults()
         if faults:
             raise Unavailable("; ".join(faults))

@@ -4,6 +4,7 @@ Field names follow Text Generation Inference and Text Embeddings Inference. Unkn
 option is accepted and ignored.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
@@ -185,7 +186,11 @@ class ClassifyRequest(_Request):
 
 def describe(error: ValidationError) -> InvalidRequest:
     """The first fault as one sentence that names the field."""
-    first = error.errors(include_url=False, include_context=False)[0]
+    return describe_fault(error.errors(include_url=False, include_context=False)[0])
+
+
+def describe_fault(first: Mapping[str, Any]) -> InvalidRequest:
+    """The same of a fault as pydantic lists it: its place, its kind and what it says."""
     field = ".".join(str(part)[:100] for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "json_invalid":

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from service.artifact import Cell, Ngrams, Score, Tables, Task, Unit
+from service.settings import Wanted
 
 
 class _Answer(BaseModel):
@@ -78,6 +79,8 @@ class ErrorAnswer(_Answer):
 
     error: str
     error_type: Literal[
+        "unauthorized",
+        "forbidden",
         "validation",
         "not_found",
         "method_not_allowed",
@@ -97,6 +100,7 @@ class ModelAnswer(_Answer):
     version: int
     task: Task
     default: bool
+    wanted: Wanted
     description: str
     cell: Cell
     layers: int
@@ -112,6 +116,14 @@ class ModelAnswer(_Answer):
     state_bytes: int
     scores: list[Score]
     trained: str
+
+
+class ChoiceAnswer(_Answer):
+    """What is wanted of a model, a version, the newest or none, and which version serves."""
+
+    name: str
+    wanted: Wanted
+    serving: int | None
 
 
 class RefusedAnswer(_Answer):

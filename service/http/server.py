@@ -1,40 +1,71 @@
-"""How the application is served: uvicorn with uvloop and httptools, and what it must not do for us."""
+"""How the application is served: uvicorn with uvloop and httptools, what it must not do for us, and how it ends."""
 
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, cast
+from types import FrameType
+from typing import cast
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.http.stream import ABORT
+from service.http.connection import bounded
+from service.http.drain import Drain
+from service.settings import Settings
 
-GRACE_S = 20  # with the 5 seconds before it, under the 30 that Kubernetes gives
+log = logging.getLogger(__name__)
 
-
-class Connection(HttpToolsProtocol):
-    """A connection that a response may cut off. Closing one waits until its client has read everything, which may be never."""
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        cast(dict[str, Any], self.scope)[ABORT] = self.transport.abort
+LAST_S = 2.0  # that answers have to get out when every request has ended
 
 
-def serve(app: ASGIApp, host: str, port: int) -> None:
+class Server(uvicorn.Server):
+    """Told to stop, it answers what runs and refuses what comes, until nothing runs or the time is over; told twice, it ends."""
+
+    def __init__(self, config: uvicorn.Config, drain: Drain, drain_s: float, end_all: Callable[[], None]) -> None:
+        """end_all: gives every request that is still running its end."""
+        super().__init__(config)
+        self._drain, self._drain_s, self._end_all = drain, drain_s, end_all
+        self._ends_s = 0.0
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._drain.begun:
+            signal.signal(sig, signal.SIG_DFL)
+            os.kill(os.getpid(), sig)
+            return
+        log.info("told to stop: %d requests are running", self._drain.running)
+        self._drain.begin()
+        self._ends_s = time.monotonic() + self._drain_s
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._drain.begun and not self.should_exit:
+            if not self._drain.running:
+                self.should_exit = True
+            elif time.monotonic() >= self._ends_s:
+                log.warning("%d requests have run for longer than SEQSERVE_DRAIN_S after the signal", self._drain.running)
+                await asyncio.to_thread(self._end_all)
+                self.should_exit = True
+        return await super().on_tick(counter)
+
+
+def serve(config: uvicorn.Config, drain: Drain, drain_s: float, end_all: Callable[[], None]) -> None:
     """Until a signal ends it."""
     with suppress(KeyboardInterrupt):
-        uvicorn.Server(server_config(app, host, port)).run()
+        Server(config, drain, drain_s, end_all).run()
 
 
-def server_config(app: ASGIApp, host: str, port: int) -> uvicorn.Config:
+def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        host=host,
-        port=port,
-        http=Connection,
+        host=settings.host,
+        port=settings.port,
+        http=bounded(settings.max_header_bytes, settings.read_timeout_s),
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,  # nobody asks who the client is
-        timeout_graceful_shutdown=GRACE_S,
+        timeout_graceful_shutdown=cast(int, LAST_S),
     )

@@ -55,7 +55,6 @@ class Classifier(Worker[Text, Logits]):
         self._waiting: list[Text] = []
         self._planned: deque[tuple[list[Text], Reason]] = deque()
         self._phase = Phase(metrics, self.name, "classify")
-        self._rows_in_use, self._waiting_now = metrics.rows_in_use.labels(self.name), metrics.waiting.labels(self.name)
         self.start()
 
     def submit(self, texts: Rows[Words]) -> Ticket[Logits]:
@@ -77,12 +76,12 @@ class Classifier(Worker[Text, Logits]):
             self._waiting = []
         batch, reason = self._planned.popleft()
         batch = [text for text in batch if not text.ticket.ended]
-        self._waiting_now.set(len(self._waiting) + sum(len(texts) for texts, _ in self._planned))
+        waiting = len(self._waiting) + sum(len(texts) for texts, _ in self._planned)
+        self._tell(len(batch), waiting)
         if batch:
             self._metrics.batches.labels(self.name, reason).inc()
-            self._rows_in_use.set(len(batch))
             self._attempt([text.ticket for text in batch], lambda: self._classify(batch))
-            self._rows_in_use.set(0)
+            self._tell(0, waiting)
         return sum(len(text.words.ids) for text in batch)
 
     def _classify(self, batch: list[Text]) -> None:

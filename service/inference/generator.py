@@ -43,8 +43,6 @@ class Generator(Worker[Sequence, Generated]):
         # Padding and unknown stand for no word: they are never written.
         self._barred = [tokenizer.padding_id, tokenizer.unknown_id]
         self._prefill, self._decode = Phase(metrics, self.name, "prefill"), Phase(metrics, self.name, "decode")
-        self._told = (0, 0)
-        self._rows_in_use, self._waiting = metrics.rows_in_use.labels(self.name), metrics.waiting.labels(self.name)
         self.start()
 
     def submit(self, prompts: Rows[Prompt]) -> Ticket[Generated]:
@@ -190,9 +188,9 @@ class Generator(Worker[Sequence, Generated]):
             if row.finish_reason is not None:
                 self._finish(row, None)
             if row.ticket.progress is not None:
-                self._tell(row, row.ticket.progress)
+                self._tell_of(row, row.ticket.progress)
 
-    def _tell(self, row: Sequence, progress: Callable[[], None]) -> None:
+    def _tell_of(self, row: Sequence, progress: Callable[[], None]) -> None:
         """Words that come in quick succession are told of together: nobody sees the difference, and every telling costs."""
         now_s = time.monotonic()
         if row.published == 1 or now_s - row.told_s >= _TELL_EVERY_S:
@@ -216,12 +214,11 @@ class Generator(Worker[Sequence, Generated]):
             self._scheduler.drop(_ended)
         if not self._scheduler.rows:
             self._batch.clear()
-        now = (self._scheduler.rows, len(self._scheduler.waiting))
-        if now != self._told:
-            self._told = now
-            # In this order: who reads that no row is in use may believe that nobody waits for one.
-            self._waiting.set(now[1])
-            self._rows_in_use.set(now[0])
+        self._tell(self._scheduler.rows, len(self._scheduler.waiting))
+
+    def _forget(self) -> None:
+        self._prefixes = PrefixCache(0)
+        self._lookups.hold(0)
 
     def _look_up(self, sequence: Sequence) -> None:
         count, state = self._prefixes.find(sequence.prompt[:-1])
@@ -233,7 +230,7 @@ class Generator(Worker[Sequence, Generated]):
         """Keeps the state after ids for whoever begins so; state: None where it is in the batch."""
         if sequence.leads and sequence.start is None and self._prefixes.on:
             self._prefixes.put(ids, self._batch.row(sequence) if state is None else state)
-            self._lookups.size.set(self._prefixes.bytes)
+            self._lookups.hold(self._prefixes.bytes)
 
 
 def _ended(sequence: Sequence) -> bool:

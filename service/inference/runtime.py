@@ -63,6 +63,14 @@ class Runtime:
         self._check_tensors()
         self._check_golden(artifact)
 
+    def warm_up(self, rows: int) -> None:
+        """Runs once as large as a step may be, so that no request waits for memory that is asked for the first time."""
+        words = np.full((rows, 1), self.manifest.special_ids.unknown, np.int64)
+        if self.manifest.task == "generate":
+            self.step(words, np.ones(rows, np.int32), self.initial_state(rows))
+        else:
+            self.classify(words, np.ones(rows, np.int32))
+
     def initial_state(self, rows: int) -> State:
         """Zeros, each (layers, rows, hidden): the state before any word."""
         shape = (self.manifest.layers, rows, self.manifest.sizes.hidden)

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from service.errors import DeadlineExceeded, Overloaded, Unavailable
+from service.errors import DeadlineExceeded, Overloaded, Replaced, Unavailable
 from service.inference.pace import Pace
 from service.inference.ticket import Door, Ticket
 from service.metrics import Metrics
@@ -34,12 +34,14 @@ class Worker(ABC, Generic[P, R]):
         self._metrics = metrics
         self._queue_seconds = metrics.queue_seconds.labels(name)
         self._endings = {outcome: metrics.endings.labels(name, outcome) for outcome in OUTCOMES}
+        self._rows_in_use, self._waiting_parts = metrics.rows_in_use.labels(name), metrics.waiting.labels(name)
+        self._told = (0, 0)
         self._door = Door(places)
         self._pace = Pace()
         self._tickets: set[Ticket[R]] = set()
         self._arrived: list[P] = []
         self._someone_left = False
-        self._closed = False
+        self._closed = self._replaced = False
         self._wake = threading.Condition()
         self._thread = threading.Thread(target=self._run, name=f"seqserve-{name}", daemon=True)
 
@@ -48,22 +50,30 @@ class Worker(ABC, Generic[P, R]):
         """Whether it takes requests."""
         return self._thread.is_alive() and not self._closed
 
+    @property
+    def running(self) -> bool:
+        """Whether it still works on anything, be it the last thing."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         self._thread.start()
 
-    def close(self, timeout_s: float) -> None:
-        """Refuses new requests, answers the accepted ones, and stops. What is left after timeout_s ends as unavailable."""
+    def close(self, timeout_s: float, replaced: bool = False) -> None:
+        """Refuses new requests, answers the accepted ones, and stops. What is left after timeout_s ends as unavailable.
+
+        replaced: another worker has its place, and whoever is refused may ask that one.
+        """
         with self._wake:
-            self._closed = True
+            self._closed, self._replaced = True, replaced
             self._wake.notify()
         self._thread.join(timeout_s)
         self._end_all()
 
     def _accept(self, ticket: Ticket[R], parts: Sequence[P]) -> Ticket[R]:
-        """Takes a request in, whole. Raises Overloaded or Unavailable, and then has taken nothing."""
+        """Takes a request in, whole. Raises Overloaded, Replaced or Unavailable, and then has taken nothing."""
         with self._wake:
             if not self.alive:
-                raise Unavailable(f"the model {self.name} is not running")
+                raise (Replaced if self._replaced else Unavailable)(f"the model {self.name} is not running")
             try:
                 self._door.enter(ticket, lambda work: min(self._pace.seconds(work), self._longest_s))
             except Overloaded:
@@ -87,6 +97,17 @@ class Worker(ABC, Generic[P, R]):
     @abstractmethod
     def _idle(self) -> bool:
         """Whether nothing that was added is left to do."""
+
+    def _forget(self) -> None:
+        """Called when the loop has ended: what is held for later is for nobody."""
+
+    def _tell(self, rows: int, waiting: int) -> None:
+        """How many parts hold a row and how many wait for one, for the metrics; those of two versions of a model add up there."""
+        if (rows, waiting) != self._told:
+            before, self._told = self._told, (rows, waiting)
+            # In this order: who reads that no row is in use may believe that nobody waits for one.
+            self._waiting_parts.inc(waiting - before[1])
+            self._rows_in_use.inc(rows - before[0])
 
     def _start(self, ticket: Ticket[R]) -> None:
         """A part has got its row."""
@@ -113,8 +134,8 @@ class Worker(ABC, Generic[P, R]):
         except Exception:
             log.exception("%s: the loop died", self.name)
         finally:
-            for gauge in (self._metrics.waiting, self._metrics.rows_in_use):
-                gauge.labels(self.name).set(0)
+            self._tell(0, 0)
+            self._forget()
             with self._wake:  # whoever is being accepted at this moment is accepted before, and ended with the others
                 self._closed = True
             self._end_all()

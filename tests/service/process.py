@@ -18,7 +18,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from service.http.server import server_config
-from service.settings import PREFIX
+from service.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
 START = [sys.executable, "-m", "service"]
@@ -79,7 +79,7 @@ def running(**settings: object) -> Iterator[Process]:
 
 
 @contextmanager
-def serving(app: ASGIApp, send_buffer: int | None = None) -> Iterator[Server]:
+def serving(app: ASGIApp, send_buffer: int | None = None, settings: Settings | None = None) -> Iterator[Server]:
     """An application of this process over real sockets, so that a test can reach into it.
 
     send_buffer: bytes that the system takes for a client that does not read them, where it is not to decide that itself.
@@ -88,7 +88,7 @@ def serving(app: ASGIApp, send_buffer: int | None = None) -> Iterator[Server]:
     if send_buffer is not None:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     port = listener.getsockname()[1]
-    server = uvicorn.Server(server_config(app, "127.0.0.1", port))
+    server = uvicorn.Server(server_config(app, settings or Settings()))
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:

@@ -9,6 +9,7 @@ from service import errors
 from service.errors import (
     ArtifactError,
     DeadlineExceeded,
+    Forbidden,
     InternalError,
     InvalidRequest,
     NotFound,
@@ -18,11 +19,14 @@ from service.errors import (
     SettingsError,
     StateMismatch,
     TooLarge,
+    Unauthorized,
     Unavailable,
 )
 from service.http.schemas import ErrorAnswer
 
 STATUSES: dict[type[RequestError], tuple[int, str]] = {
+    Unauthorized: (401, "unauthorized"),
+    Forbidden: (403, "forbidden"),
     InvalidRequest: (422, "validation"),
     NotFound: (404, "not_found"),
     StateMismatch: (409, "state_mismatch"),

@@ -52,6 +52,7 @@ def test_the_text_is_what_prometheus_reads(client: TestClient) -> None:
         "seqserve_prefix_cache_words",
         "seqserve_prefix_cache_bytes",
         "seqserve_model_info",
+        "seqserve_model_loads",
         "seqserve_refused_models",
     }
     assert all(families[name].documentation for name in ours)
@@ -111,7 +112,7 @@ def test_every_label_is_one_of_a_known_few(client: TestClient) -> None:
     known = {
         "model": {small.name for small in (*GENERATORS, *CLASSIFIERS)},
         "phase": {"prefill", "decode", "classify"},
-        "outcome": {"answer", "error", "deadline", "cancelled"},
+        "outcome": {"answer", "error", "deadline", "cancelled", "served", "refused"},
         "reason": {"drained", "padding", "budget"},
         "result": {"hit", "miss"},
         "task": {"generate", "classify"},

@@ -14,7 +14,9 @@ from service.http.requests import ClassifyRequest, GenerateParameters, GenerateR
 from service.http.schemas import Details, ErrorAnswer, GenerateAnswer, StreamDetails, StreamEvent
 from tests.service.http.test_app import ROUTES
 
-DOCUMENTED = {path: method.lower() for path, method in ROUTES.items() if path not in ("/docs", "/openapi.json")}
+DOCUMENTED = {path: method.lower() for path, method in ROUTES.items() if path not in ("/docs", "/openapi.json")} | {
+    f"/models/{{name}}/{change}": "post" for change in ("pin", "rollback", "load", "unload")
+}
 
 
 INFERENCES = ["/generate", "/generate_stream", "/classify"]

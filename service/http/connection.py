@@ -1,0 +1,114 @@
+"""One client's connection: uvicorn's, with bounds on how much is sent before a request begins and on how long that takes."""
+
+import asyncio
+from http import HTTPStatus
+from typing import Any, ClassVar, cast
+
+from pydantic_core import to_json
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from service.http.stream import ABORT
+
+
+class Connection(HttpToolsProtocol):
+    """May be cut off by a response; and its client must begin a request in time, and with few words.
+
+    Closing one waits until its client has read everything, which may be never: it has a while for that.
+    """
+
+    max_head_bytes: ClassVar[int]
+    read_timeout_s: ClassVar[float]
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._refused = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end_head()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        if self._timer is None and (self.cycle is None or self.cycle.response_complete):
+            self._await_head()
+        self._unparsed += len(data)
+        super().data_received(data)
+        if self._timer is not None and self._unparsed > self.max_head_bytes:
+            self._refuse_head()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head_bytes = 0
+        cast(dict[str, Any], self.scope)[ABORT] = self.transport.abort
+
+    def on_url(self, url: bytes) -> None:
+        self._head_bytes += len(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._head_bytes += len(name) + len(value) + 4  # colon, space and the end of the line
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._end_head()
+        if self._head_bytes > self.max_head_bytes:
+            self._refuse_head()
+        else:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if not self._refused:
+            super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self.loop.call_later(self.read_timeout_s, self.transport.abort)
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self.loop.call_later(self.read_timeout_s, self.transport.abort)
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(400, "validation", "this is no HTTP request")
+
+    def _await_head(self) -> None:
+        self._unparsed = self._head_bytes = 0
+        self._timer = self.loop.call_later(self.read_timeout_s, self._give_up)
+
+    def _end_head(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _give_up(self) -> None:
+        """A client that has sent nothing is not told anything: nothing was asked."""
+        if self._unparsed:
+            self._refuse(408, "deadline", "the headers of the request did not come in time")
+        else:
+            self.transport.close()
+
+    def _refuse_head(self) -> None:
+        self._refuse(431, "too_large", f"the request's line and headers have more than {self.max_head_bytes} bytes")
+
+    def _refuse(self, status: int, error_type: str, sentence: str) -> None:
+        """An answer without any request, and the end of the connection."""
+        self._end_head()
+        self._refused = True
+        content = to_json({"error": sentence, "error_type": error_type})
+        head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\nconnection: close\r\n"
+        self.transport.write(head.encode() + f"content-length: {len(content)}\r\n\r\n".encode() + content)
+        self.transport.close()
+        self.loop.call_later(self.read_timeout_s, self.transport.abort)
+
+
+def bounded(max_head_bytes: int, read_timeout_s: float) -> type[Connection]:
+    """Connections with these bounds: uvicorn makes them, and knows none."""
+    return type("BoundedConnection", (Connection,), {"max_head_bytes": max_head_bytes, "read_timeout_s": read_timeout_s})

@@ -1,0 +1,138 @@
+"""service.http.connection: clients that send too much or too slowly, and clients that do not read, cost little and not for long."""
+
+import json
+import socket
+from collections.abc import Iterator
+from time import monotonic
+
+import pytest
+
+from service.http.app import create_app
+from service.settings import Settings
+from tests.service.http.ask import PROMPT
+from tests.service.http.wire import connect
+from tests.service.process import Server, serving
+
+READ_TIMEOUT_S = 0.6
+MOST = 2_000
+
+
+@pytest.fixture(scope="module")
+def bounded(service_settings: Settings) -> Iterator[Server]:
+    changes = {"read_timeout_s": READ_TIMEOUT_S, "max_header_bytes": MOST}
+    settings = service_settings.model_copy(update=changes)
+    with serving(create_app(settings), settings=settings) as server:
+        yield server
+
+
+def rest(connection: socket.socket) -> bytes:
+    """Everything until the connection is closed."""
+    try:
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+    except ConnectionResetError:
+        return b""
+
+
+def told(answer: bytes) -> tuple[int, str]:
+    """The status and the word of an error in the form of all others."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"connection: close" in head
+    error = json.loads(body)
+    assert error.keys() == {"error", "error_type"}
+    return int(head.split()[1]), error["error_type"]
+
+
+def test_a_request_with_headers_within_the_bound_is_answered(bounded: Server) -> None:
+    assert bounded.client.get("/livez", headers={"x-more": "a" * (MOST - 500)}).status_code == 200
+
+
+@pytest.mark.parametrize("head", ["x-more: {}", "x-{}: more", "x: y\r\n{}"], ids=["value", "name", "many"])
+@pytest.mark.parametrize("ended", [True, False])
+def test_headers_beyond_the_bound_are_refused(head: str, ended: bool, bounded: Server) -> None:
+    many = "\r\n".join(f"x-{number}: y" for number in range(MOST // 8))
+    lines = head.format(many if head.startswith("x: ") else "a" * MOST)
+    with connect(bounded) as connection:
+        connection.sendall(f"GET /livez HTTP/1.1\r\nhost: a\r\n{lines}\r\n{'' if not ended else chr(13) + chr(10)}".encode())
+        assert told(rest(connection)) == (431, "too_large")
+
+
+def test_an_address_beyond_the_bound_is_refused(bounded: Server) -> None:
+    with connect(bounded) as connection:
+        connection.sendall(f"GET /{'a' * MOST} HTTP/1.1\r\nhost: a\r\n\r\n".encode())
+        assert told(rest(connection)) == (431, "too_large")
+
+
+def test_a_large_body_in_the_same_packet_is_no_header(bounded: Server) -> None:
+    body = json.dumps({"inputs": PROMPT, "parameters": {"stop": ["가" * 100] * 8}}).encode() + b" " * 3 * MOST
+    with connect(bounded) as connection:
+        head = f"POST /generate HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body)
+        assert rest(connection).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("drop", ["GET /livez HTTP/1.1\r\nx: ", "\r\n", "GET /"])
+def test_headers_that_drip_are_refused_in_time(drop: str, bounded: Server) -> None:
+    with connect(bounded) as connection:
+        began_s = monotonic()
+        connection.sendall(drop.encode())
+        connection.settimeout(READ_TIMEOUT_S / 6)
+        answer = b""
+        while not answer:
+            try:
+                answer = connection.recv(65536)
+            except TimeoutError:
+                connection.sendall(b"\r\n" if drop == "\r\n" else b"a")
+            assert monotonic() - began_s < 5 * READ_TIMEOUT_S
+        assert told(answer) == (408, "deadline")
+
+
+@pytest.mark.parametrize("words", [b"hello\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00", b"\0" * 50])
+def test_what_is_no_http_is_told_so(words: bytes, bounded: Server) -> None:
+    with connect(bounded) as connection:
+        connection.sendall(words)
+        assert told(rest(connection)) == (400, "validation")
+
+
+def test_who_connects_and_says_nothing_is_let_go_in_silence(bounded: Server) -> None:
+    with connect(bounded) as connection:
+        began_s = monotonic()
+        assert rest(connection) == b""
+        assert monotonic() - began_s < 5 * READ_TIMEOUT_S
+
+
+def test_a_second_request_that_drips_is_refused_in_time_too(bounded: Server) -> None:
+    with connect(bounded) as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        connection.sendall(b"GET /livez HTTP/1.1\r\nx: ")
+        assert told(rest(connection)) == (408, "deadline")
+
+
+def test_a_body_that_drips_is_refused_in_time(bounded: Server) -> None:
+    with connect(bounded) as connection:
+        connection.sendall(b'POST /generate HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 50\r\n\r\n{"in')
+        began_s = monotonic()
+        answer = rest(connection)
+        assert answer.startswith(b"HTTP/1.1 504 ")
+        assert monotonic() - began_s < 5 * READ_TIMEOUT_S
+
+
+def test_many_clients_that_drip_hold_up_nobody_else(bounded: Server) -> None:
+    drips = [socket.create_connection(("127.0.0.1", bounded.port)) for _ in range(200)]
+    try:
+        for connection in drips:
+            connection.sendall(b"POST /generate HTTP/1.1\r\n")
+        began_s = monotonic()
+        assert bounded.client.post("/generate", json={"inputs": PROMPT}).status_code == 200
+        assert monotonic() - began_s < 5
+        assert told(rest(drips[-1])) == (408, "deadline")
+    finally:
+        for connection in drips:
+            connection.close()
+
+
+def test_a_request_that_takes_longer_than_its_headers_may_is_answered(bounded: Server) -> None:
+    parameters = {"max_new_tokens": 500, "n": 8, "do_sample": True, "seed": 1}
+    began_s = monotonic()
+    while monotonic() - began_s < 2 * READ_TIMEOUT_S:
+        assert bounded.client.post("/generate", json={"inputs": PROMPT, "parameters": parameters}).status_code == 200
