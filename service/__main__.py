@@ -1,38 +1,65 @@
 """`python -m service`: read Settings, load the models, run the server."""
 
+import argparse
 import gc
 import logging
+import os
 import signal
+import socket
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from service.errors import SettingsError
-from service.settings import load_settings
+from service.settings import PREFIX, Settings, load_settings
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Returns 2, after one line on standard error, where the settings ask for what cannot be had."""
+    arguments = _parser().parse_args(argv)
     # What is loaded from here on stands until the end: to look through it for garbage, again and again while it grows, is a tenth
     # of the start, and later it stopped all requests for 40 ms, twice a second.
     gc.disable()
     try:
-        settings = load_settings()
+        typed = {} if arguments.workers is None else {f"{PREFIX}WORKERS": arguments.workers}
+        settings = load_settings({**os.environ, **typed})
         logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-        # Only now: what is wrong with the settings is told at once, and the libraries too are loaded without the collector.
-        from service.http.app import create_app
-        from service.http.server import serve, server_config
+        if settings.workers > 1 and arguments.listener is None:
+            from service.http.workers import supervise
 
-        app = create_app(settings)
+            return supervise(settings)
+        return _serve(settings, arguments.listener, arguments.shared)
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+
+
+def _serve(settings: Settings, listener: int | None, shared: Path | None) -> int:
+    # Only now: what is wrong with the settings is told at once, and the libraries too are loaded without the collector.
+    from service.http.app import create_app
+    from service.http.server import serve, server_config
+
+    app = create_app(settings, shared)
     gc.freeze()
     # A request leaves next to nothing that counting references does not free: it need not be looked for after every few.
     gc.set_threshold(20_000, 10, 10)
     gc.enable()
     # Until the server listens to it: to be stopped is no fault.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    serve(server_config(app, settings), app.drain, settings.drain_s, app.end_all)
+    inherited = None if listener is None else socket.socket(fileno=listener)
+    serve(server_config(app, settings), app.drain, settings.drain_s, app.end_all, inherited)
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m service", description="Serve the models of a folder over HTTP. Settings are SEQSERVE_* in the environment."
+    )
+    parser.add_argument("--workers", metavar="N", help="processes that share the port (SEQSERVE_WORKERS)")
+    # What a process is told by the one that started it.
+    parser.add_argument("--listener", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--shared", type=Path, help=argparse.SUPPRESS)
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,6 +1,10 @@
 """Every collector in one object with its own registry. Base units, bounded labels: nothing a client writes becomes a label."""
 
+import os
+from typing import Literal
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
@@ -10,13 +14,21 @@ _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
+# Where several processes serve on one port, each writes what it counts into files, and any of them tells the totals.
+_TOGETHER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus-client's own: it looks when it is imported
+_SUM: Literal["livesum"] = "livesum"
+_ANY: Literal["livemax"] = "livemax"
+
+
 class Metrics:
     """One a process, handed down; a test makes its own."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
+        self._together = _TOGETHER in os.environ
+        if not self._together:
+            ProcessCollector(registry=registry)
+            PlatformCollector(registry=registry)
         self.requests = Counter("seqserve_requests_total", "Requests answered", ["route", "status"], registry=registry)
         self.request_seconds = Histogram(
             "seqserve_request_seconds",
@@ -52,8 +64,12 @@ class Metrics:
             ["model", "outcome"],
             registry=registry,
         )
-        self.rows_in_use = Gauge("seqserve_rows_in_use", "Inputs that hold a row of a batch", ["model"], registry=registry)
-        self.waiting = Gauge("seqserve_waiting", "Accepted inputs without a row", ["model"], registry=registry)
+        self.rows_in_use = Gauge(
+            "seqserve_rows_in_use", "Inputs that hold a row of a batch", ["model"], registry=registry, multiprocess_mode=_SUM
+        )
+        self.waiting = Gauge(
+            "seqserve_waiting", "Accepted inputs without a row", ["model"], registry=registry, multiprocess_mode=_SUM
+        )
         self.parked = Counter(
             "seqserve_parked_total", "Rows taken from long generations for inputs that waited", ["model"], registry=registry
         )
@@ -64,9 +80,15 @@ class Metrics:
         self.prefix_words = Counter(
             "seqserve_prefix_cache_words_total", "Prompt words that the prefix cache spared", ["model"], registry=registry
         )
-        self.prefix_bytes = Gauge("seqserve_prefix_cache_bytes", "Memory of the prefix cache", ["model"], registry=registry)
+        self.prefix_bytes = Gauge(
+            "seqserve_prefix_cache_bytes", "Memory of the prefix cache", ["model"], registry=registry, multiprocess_mode=_SUM
+        )
         self.models = Gauge(
-            "seqserve_model_info", "1 for every model version that serves", ["model", "version", "task"], registry=registry
+            "seqserve_model_info",
+            "1 for every model version that serves",
+            ["model", "version", "task"],
+            registry=registry,
+            multiprocess_mode=_ANY,
         )
         self.loads = Counter(
             "seqserve_model_loads_total",
@@ -74,11 +96,24 @@ class Metrics:
             ["model", "outcome"],
             registry=registry,
         )
-        self.refused_models = Gauge("seqserve_refused_models", "Model folders that were refused", registry=registry)
+        self.refused_models = Gauge(
+            "seqserve_refused_models", "Model folders that were refused", registry=registry, multiprocess_mode=_ANY
+        )
 
     def render(self) -> bytes:
         """The text format that Prometheus scrapes."""
-        return generate_latest(self.registry)
+        if not self._together:
+            return generate_latest(self.registry)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+
+    def forget_model(self, name: str, version: str, task: str) -> None:
+        """It does not serve any more."""
+        if self._together:
+            self.models.labels(name, version, task).set(0)  # what other processes read cannot be taken back
+        else:
+            self.models.remove(name, version, task)
 
 
 class Phase:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from service.artifact import Manifest, Task
+from service.choices import Choices
 from service.errors import ArtifactError, InvalidRequest, NotFound, SettingsError, Unavailable
 from service.inference.classifier import Classifier
 from service.inference.generator import Generator
@@ -28,14 +29,17 @@ CLOSE_TIMEOUT_S = 3.0  # after the server has let its connections end; nothing s
 class Registry:
     """The highest good version of every model in the folder serves, unless another, or none, is wanted."""
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
-        """Raises SettingsError where the folder or the execution provider cannot be had."""
+    def __init__(self, settings: Settings, metrics: Metrics, shared: Path | None = None) -> None:
+        """shared: a file through which several processes want the same versions.
+
+        Raises SettingsError where the folder or the execution provider cannot be had.
+        """
         require_provider(settings.provider)
         if not settings.models.is_dir():
             raise SettingsError(f"SEQSERVE_MODELS={settings.models}: there is no such folder")
         self._settings, self._metrics = settings, metrics
         self._shelf = Shelf(settings.models)
-        self._wanted: dict[str, Wanted] = dict(settings.versions)
+        self._choices = Choices(settings.versions, shared)
         self._changing = threading.Lock()
         self._leaving: list[Model] = []
         self.models: dict[str, Model] = {}
@@ -49,8 +53,7 @@ class Registry:
 
     def wanted(self, name: str) -> Wanted:
         """The version that is asked for, NEWEST or UNLOADED."""
-        wanted: Wanted = NEWEST
-        return self._wanted.get(name, wanted)
+        return self._choices.of(name)
 
     def generator(self, name: str | None) -> tuple[Model, Generator]:
         """The named model or the default one. Raises NotFound, InvalidRequest or Unavailable."""
@@ -95,6 +98,11 @@ class Registry:
                 self._bring_up(name, folders, at_once)
             self._metrics.refused_models.set(len(self.refused))
 
+    def follow(self) -> None:
+        """Does what another process was told to."""
+        if self._choices.refresh():
+            self.refresh(at_once=True)
+
     def choose(self, name: str, wanted: Wanted) -> None:
         """From now on this version of a model serves, the newest, or none.
 
@@ -104,9 +112,8 @@ class Registry:
             folders = self._folders(name)
             if isinstance(wanted, int):
                 self._pin(name, wanted, folders)
-            self._wanted[name] = wanted
+            self._choices.set(name, wanted)
             self._bring_up(name, folders, at_once=True)
-            self._metrics.refused_models.set(len(self.refused))
 
     def roll_back(self, name: str) -> None:
         """The highest good version below the one that serves serves instead, until another is chosen.
@@ -117,7 +124,7 @@ class Registry:
             serving = self.models.get(name)
             for folder in self._folders(name):
                 if serving is not None and int(folder.name) < serving.manifest.version and self._try(name, folder):
-                    self._wanted[name] = int(folder.name)
+                    self._choices.set(name, int(folder.name))
                     return
             raise NotFound(f"{name}: there is no good version below the one that serves")
 
@@ -176,6 +183,8 @@ class Registry:
             self._shelf.accept(folder)
             self._put_up(model)
             return True
+        finally:
+            self._metrics.refused_models.set(len(self.refused))
         return False
 
     def _refuse(self, folder: Path, reason: str) -> None:
@@ -203,7 +212,7 @@ class Registry:
     def _let_go(self, model: Model) -> None:
         """It answers what it has accepted, in a thread of its own, and is forgotten."""
         manifest = model.manifest
-        self._metrics.models.remove(manifest.name, str(manifest.version), manifest.task)
+        self._metrics.forget_model(manifest.name, str(manifest.version), manifest.task)
         longest_s = self._settings.request_timeout_s + CLOSE_TIMEOUT_S
         threading.Thread(target=model.worker.close, args=(longest_s, True), name=f"leaving-{model.label}", daemon=True).start()
         self._leaving = [leaving for leaving in self._leaving if leaving.worker.running] + [model]
@@ -223,8 +232,9 @@ class Registry:
     def _pin_faults(self) -> list[str]:
         """Versions that are asked for and do not serve."""
         versions = {name: model.manifest.version for name, model in self.models.items()}
-        pins = sorted((name, wanted) for name, wanted in self._wanted.items() if isinstance(wanted, int))
-        return [f"{name}/{pin} is asked for and not loaded" for name, pin in pins if versions.get(name) != pin]
+        return [
+            f"{name}/{pin} is asked for and not loaded" for name, pin in self._choices.pins.items() if versions.get(name) != pin
+        ]
 
     def _default_faults(self, fields: Iterable[str] = ("generate_model", "classify_model")) -> list[str]:
         """What is wrong with the models that answer requests that name none."""

@@ -43,6 +43,7 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    workers: Annotated[int, Field(ge=1, le=64)] = Field(1, description="processes that share the port, each with models of its own")
     models: Path = Field(Path("models"), description="folder of published models")
     poll_s: float = Field(
         5, ge=0, le=86_400, allow_inf_nan=False, description="seconds between looks into the folder for new versions; 0: never"
@@ -93,8 +94,8 @@ class Settings(BaseSettings):
 
     @property
     def operator_threads(self) -> int:
-        """threads, or what the cores allow: one is left for HTTP, and small models gain nothing beyond four."""
-        return self.threads or min(4, max(1, available_cores() - 1))
+        """threads, or what a worker's cores allow: one is left for HTTP, and small models gain nothing beyond four."""
+        return self.threads or min(4, max(1, available_cores() // self.workers - 1))
 
 
 def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -40,15 +41,20 @@ log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 WATCHING = frozenset({"/livez", "/readyz", "/health", "/metrics"})
 OPEN = WATCHING | {"/docs", "/openapi.json"}  # who has no key may still read what there is to ask
+FOLLOW_S = 0.5  # after which what one process was told to serve is served by the others too
 _CLIENT_LEFT = 499  # nginx's number for it; nobody reads it but the metrics
 
 
-def create_app(settings: Settings) -> "Envelope":
-    """The application with its models loaded. Raises SettingsError where it must not start."""
+def create_app(settings: Settings, shared: Path | None = None) -> "Envelope":
+    """The application with its models loaded. Raises SettingsError where it must not start.
+
+    shared: a file through which several processes want the same versions.
+    """
     metrics, keys, drain = Metrics(), Keys(settings), Drain()
-    registry = Registry(settings, metrics)
+    registry = Registry(settings, metrics, shared)
     seal = Seal(_state_key(settings))
     watches = [Watch(look, settings.poll_s) for look in (registry.refresh, keys.refresh)]
+    watches += [Watch(registry.follow, FOLLOW_S)] if shared else []
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -51,10 +52,12 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-def serve(config: uvicorn.Config, drain: Drain, drain_s: float, end_all: Callable[[], None]) -> None:
-    """Until a signal ends it."""
+def serve(
+    config: uvicorn.Config, drain: Drain, drain_s: float, end_all: Callable[[], None], listener: socket.socket | None = None
+) -> None:
+    """Until a signal ends it; on a socket that listens already, where one is given."""
     with suppress(KeyboardInterrupt):
-        Server(config, drain, drain_s, end_all).run()
+        Server(config, drain, drain_s, end_all).run(None if listener is None else [listener])
 
 
 def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:

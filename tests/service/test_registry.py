@@ -13,7 +13,8 @@ from service.errors import InvalidRequest, NotFound, SettingsError, Unavailable
 from service.inference.prompt import Prompt
 from service.inference.sequence import GenerationOptions
 from service.metrics import Metrics
-from service.registry import Model, Registry
+from service.model import Model
+from service.registry import Registry
 from service.settings import Settings
 from tests.service.damage import (
     READING,

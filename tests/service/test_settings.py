@@ -15,6 +15,7 @@ KEY = "opens every state of mine"
 READ = {
     "host": ("0.0.0.0", "0.0.0.0"),
     "port": ("9001", 9001),
+    "workers": ("4", 4),
     "models": ("/srv/models", Path("/srv/models")),
     "generate_model": ("my-words", "my-words"),
     "classify_model": ("my-labels", "my-labels"),
@@ -49,6 +50,7 @@ READ = {
 WRONG = {
     "port": ["http", "-1", "65536", ""],
     "provider": ["tpu", "CPU"],
+    "workers": ["0", "-1", "65", "two", ""],
     "threads": ["-1", "257", "two"],
     "request_timeout_s": ["0", "-1", "86401", "inf", "nan", "soon", ""],
     "keep_alive_s": ["0", "-1", "3601", "inf", "nan", "often", ""],

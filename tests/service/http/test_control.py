@@ -28,7 +28,7 @@ def models(service_models: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def client(models: Path) -> Iterator[TestClient]:
-    settings = Settings(models=models, generate_model=ENDLESS, classify_model=CLASSIFIES, admin_keys=ADMIN, poll_s=0)  # type: ignore[arg-type]
+    settings = Settings(models=models, generate_model=ENDLESS, classify_model=CLASSIFIES, admin_keys=ADMIN, poll_s=0)
     with TestClient(create_app(settings), headers={"authorization": f"Bearer {ADMIN}"}) as client:
         yield client
 

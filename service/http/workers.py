@@ -1,0 +1,126 @@
+"""Several processes of the service on one port: started, begun anew when one dies, and ended together. Loads no models itself.
+
+They accept from one listening socket, so that a connection which none has accepted yet is lost with none of them.
+"""
+
+import logging
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from prometheus_client.multiprocess import mark_process_dead
+
+from service.settings import PREFIX, Settings
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 2048
+CHOICES = "choices.json"
+WRONG = 2  # exit code of a worker whose settings ask for what cannot be had: no other one would fare better
+SHORT_S = 10.0  # a worker that dies sooner than this is begun anew after a while
+LONGEST_WAIT_S = 5.0
+_SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
+
+
+@dataclass
+class Place:
+    """Where a worker runs, or is to run from due_s on."""
+
+    process: subprocess.Popen[bytes] | None = None
+    began_s: float = 0.0
+    due_s: float = 0.0
+    wait_s: float = 0.0
+
+
+class Workers:
+    """The processes, and what becomes of them."""
+
+    def __init__(self, count: int, listener: socket.socket, folder: Path, environment: dict[str, str]) -> None:
+        """folder: what they share: their metrics, and which versions are wanted."""
+        self._places = [Place() for _ in range(count)]
+        self._listener, self._folder, self._environment = listener, folder, environment
+        self._stopping, self._code = False, 0
+
+    def run(self) -> int:
+        """Until a signal ends them all, or none can start. Returns the exit code."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            while not self._stopping or any(place.process for place in self._places):
+                self._start_due(before)
+                found = signal.sigtimedwait(_SIGNALS, self._seconds_to_next())
+                if found is not None and found.si_signo != signal.SIGCHLD:
+                    self._stop()
+                self._look_after()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return self._code
+
+    def _start_due(self, mask: Iterable[int]) -> None:
+        now_s = time.monotonic()
+        for place in self._places:
+            if place.process is None and not self._stopping and place.due_s <= now_s:
+                place.began_s, place.process = now_s, self._start(mask)
+
+    def _start(self, mask: Iterable[int]) -> subprocess.Popen[bytes]:
+        descriptor = self._listener.fileno()
+
+        def unblock() -> None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+        return subprocess.Popen(  # noqa: S603 - nothing of it comes from outside
+            [sys.executable, "-m", "service", "--listener", str(descriptor), "--shared", str(self._folder / CHOICES)],
+            env=self._environment,
+            pass_fds=[descriptor],
+            preexec_fn=unblock,  # safe: this process has one thread
+            start_new_session=True,  # Ctrl-C is for this process, which tells them; told twice, they would end at once
+        )
+
+    def _seconds_to_next(self) -> float:
+        due = [place.due_s for place in self._places if place.process is None and not self._stopping]
+        return max(0.0, min(due) - time.monotonic()) if due else 3600.0
+
+    def _stop(self) -> None:
+        """The first time each is asked to end well, the second time none is asked."""
+        number = signal.SIGKILL if self._stopping else signal.SIGTERM
+        self._stopping = True
+        for place in self._places:
+            if place.process is not None:
+                place.process.send_signal(number)
+
+    def _look_after(self) -> None:
+        for place in self._places:
+            if place.process is None or (code := place.process.poll()) is None:
+                continue
+            pid, lived_s = place.process.pid, time.monotonic() - place.began_s
+            place.process = None
+            mark_process_dead(pid, str(self._folder))  # type: ignore[no-untyped-call]
+            if code == WRONG and not self._stopping:
+                self._code = WRONG
+                self._stop()
+            elif not self._stopping:
+                place.wait_s = min(LONGEST_WAIT_S, 2 * place.wait_s + 0.1) if lived_s < SHORT_S else 0.0
+                place.due_s = time.monotonic() + place.wait_s
+                log.error("worker %d ended with %d after %.0f s; another one begins", pid, code, lived_s)
+
+
+def supervise(settings: Settings) -> int:
+    """Serves with settings.workers processes until a signal ends them. Returns the exit code."""
+    try:
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        listener = socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        log.error("%s:%d: %s", settings.host, settings.port, (error.strerror or str(error)).lower())
+        return 1
+    with listener, tempfile.TemporaryDirectory(prefix="seqserve-") as folder:
+        key = settings.state_key.get_secret_value() if settings.state_key else secrets.token_hex(32)
+        told = {"PROMETHEUS_MULTIPROC_DIR": folder, f"{PREFIX}STATE_KEY": key, f"{PREFIX}WORKERS": str(settings.workers)}
+        log.info("running on http://%s:%d with %d workers", settings.host, listener.getsockname()[1], settings.workers)
+        return Workers(settings.workers, listener, Path(folder), {**os.environ, **told}).run()

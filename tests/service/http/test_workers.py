@@ -1,0 +1,149 @@
+"""service.http.workers: several processes on one port count together, and one that dies takes nobody else with it."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.service.conftest import ENDLESS
+from tests.service.damage import copy_version, flip_byte
+from tests.service.process import Process, eventually, run, running
+
+ADMIN = "key-of-the-operator"
+
+
+@pytest.fixture
+def models(service_models: Path, tmp_path: Path) -> Path:
+    for version in (1, 2):
+        copy_version(service_models, ENDLESS, tmp_path / "models", version)
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def several(models: Path) -> Iterator[Process]:
+    with running(models=models, generate_model=ENDLESS, workers=3, admin_keys=ADMIN) as process:
+        eventually(lambda: process.client.get("/readyz").status_code == 200)
+        yield process
+
+
+def workers(process: Process) -> list[int]:
+    children = Path(f"/proc/{process.popen.pid}/task/{process.popen.pid}/children").read_text().split()
+    return [int(pid) for pid in children]
+
+
+def ask(process: Process, **parameters: object) -> httpx2.Response:
+    """Over a connection of its own, which any worker may take."""
+    body = {"inputs": "오늘", "parameters": {"max_new_tokens": 3, **parameters}}
+    return httpx2.post(f"http://127.0.0.1:{process.port}/generate", json=body, timeout=60)
+
+
+def test_whichever_is_asked_tells_the_totals_of_all(several: Process) -> None:
+    assert all(ask(several).status_code == 200 for _ in range(30))
+    for _ in range(5):
+        text = httpx2.get(f"http://127.0.0.1:{several.port}/metrics").text
+        lines = text.splitlines()
+        assert 'seqserve_requests_total{route="/generate",status="200"} 30.0' in lines
+        assert f'seqserve_inputs_total{{model="{ENDLESS}",outcome="answer"}} 30.0' in lines
+        assert f'seqserve_rows_in_use{{model="{ENDLESS}"}} 0.0' in lines
+        assert f'seqserve_model_info{{model="{ENDLESS}",task="generate",version="2"}} 1.0' in lines
+
+
+def test_one_that_is_killed_comes_back_and_no_request_of_the_others_fails(several: Process) -> None:
+    before, stop, statuses = workers(several), threading.Event(), []
+    parameters = {"max_new_tokens": 20}
+
+    def load() -> None:
+        while not stop.is_set():
+            try:
+                statuses.append(ask(several, **parameters).status_code)
+            except httpx2.TransportError:
+                statuses.append(0)  # it was the killed one's
+
+    threads = [threading.Thread(target=load) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    eventually(lambda: len(statuses) > 20 and ask(several).status_code == 200)
+    os.kill(before[0], signal.SIGKILL)
+    eventually(lambda: len(workers(several)) == 3 and before[0] not in workers(several) and bool(ask(several)))
+    stop.set()
+    for thread in threads:
+        thread.join(60)
+    assert set(statuses) <= {200, 0}
+    assert statuses.count(0) <= len(threads)  # at most what each had asked of it at that moment
+    assert several.metric("seqserve_rows_in_use", model=ENDLESS) == 0
+
+
+def test_what_one_is_told_to_serve_all_serve(several: Process) -> None:
+    header = {"authorization": f"Bearer {ADMIN}"}
+    assert several.client.post(f"/models/{ENDLESS}/pin", json={"version": 1}, headers=header).json()["serving"] == 1
+    eventually(lambda: {ask(several).headers["x-model"] for _ in range(12)} == {f"{ENDLESS}/1"})
+
+
+def test_a_state_goes_on_at_any_of_them(several: Process) -> None:
+    whole = ask(several, max_new_tokens=12).json()["generated_text"]
+    first = ask(several, max_new_tokens=6, return_state=True).json()
+    for _ in range(6):
+        body = {"inputs": "", "state": first["state"], "parameters": {"max_new_tokens": 6}}
+        rest = httpx2.post(f"http://127.0.0.1:{several.port}/generate", json=body).json()
+        assert first["generated_text"] + rest["generated_text"] == whole
+
+
+def cut_off(process: Process) -> None:
+    with pytest.raises(httpx2.TransportError):
+        ask(process, max_new_tokens=10**8)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop_all_answer_what_runs_and_end_well(number: signal.Signals, models: Path) -> None:
+    with running(models=models, generate_model=ENDLESS, workers=2, max_new_tokens=6000) as process:
+        eventually(lambda: process.client.get("/readyz").status_code == 200)
+        found: list[httpx2.Response] = []
+        threads = [threading.Thread(target=lambda: found.append(ask(process, max_new_tokens=6000))) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        eventually(lambda: process.metric("seqserve_rows_in_use", model=ENDLESS) == 4)
+        code, log = process.stop(number)
+        for thread in threads:
+            thread.join(60)
+    assert [len(response.json()["generated_text"].split()) for response in found] == [6000] * 4
+    assert code == 0
+    assert "Traceback" not in log
+
+
+def test_told_twice_all_end_at_once(models: Path) -> None:
+    with running(models=models, generate_model=ENDLESS, workers=2, max_new_tokens=10**8, max_answer_tokens=10**9) as process:
+        eventually(lambda: process.client.get("/readyz").status_code == 200)
+        pids = workers(process)
+        thread = threading.Thread(target=cut_off, args=(process,))
+        thread.start()
+        eventually(lambda: process.metric("seqserve_rows_in_use", model=ENDLESS) == 1)
+        process.popen.send_signal(signal.SIGTERM)
+        process.popen.send_signal(signal.SIGTERM)
+        while process.popen.poll() is None:
+            process.popen.send_signal(signal.SIGTERM)
+        thread.join(60)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+def test_settings_that_cannot_be_had_end_all_with_2_and_not_again_and_again(models: Path, tmp_path: Path) -> None:
+    ended = run(models=tmp_path / "nothing", workers=3)
+    assert ended.returncode == 2
+    assert "there is no such folder" in ended.stderr
+
+
+def test_a_port_that_is_taken_is_told(several: Process, models: Path) -> None:
+    ended = run(models=models, workers=2, port=several.port)
+    assert ended.returncode == 1
+    assert "address already in use" in ended.stderr
+
+
+def test_a_new_version_that_is_bad_is_refused_by_all_and_told_once(several: Process, models: Path, service_models: Path) -> None:
+    flip_byte(copy_version(service_models, ENDLESS, models, 3) / "model.onnx")
+    header = {"authorization": f"Bearer {ADMIN}"}
+    assert several.client.post(f"/models/{ENDLESS}/pin", json={"version": 3}, headers=header).status_code == 422
+    assert {ask(several).headers["x-model"] for _ in range(9)} == {f"{ENDLESS}/2"}
+    assert several.metric("seqserve_refused_models") == 1
