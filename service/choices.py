@@ -16,7 +16,6 @@ class Choices:
     def __init__(self, table: Mapping[str, Wanted], shared: Path | None = None) -> None:
         """shared: the file in which other processes read what this one was told, and the other way round."""
         self._table, self._shared = dict(table), shared
-        self._stamp: tuple[int, int] | None = None
         self.refresh()
 
     @property
@@ -27,31 +26,28 @@ class Choices:
     def of(self, name: str) -> Wanted:
         return self._table.get(name, NEWEST)
 
-    def set(self, name: str, wanted: Wanted) -> None:
-        """Raises OSError where the others cannot be told; then nothing has changed."""
+    def set(self, name: str, wanted: Wanted) -> bool:
+        """Whether another process had changed something meanwhile. Raises OSError where it cannot be told; then nothing changes."""
         if self._shared is None:
             self._table[name] = wanted
-            return
+            return False
         with self._shared.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # or two that change different models would forget one
-            self.refresh()
+            others_chose = self.refresh()
             table = {**self._table, name: wanted}
             _write(self._shared, table)
             self._table = table
+        return others_chose
 
     def refresh(self) -> bool:
         """Whether another process has changed something since the last look."""
         if self._shared is None:
             return False
         try:
-            status = self._shared.stat()
+            table = json.loads(self._shared.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return False  # nobody has changed anything yet
-        stamp = (status.st_mtime_ns, status.st_ino)
-        if stamp == self._stamp:
-            return False
-        table = json.loads(self._shared.read_text(encoding="utf-8"))
-        self._stamp, changed = stamp, table != self._table
+        changed = table != self._table
         self._table = table
         return bool(changed)
 

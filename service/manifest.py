@@ -9,6 +9,7 @@ SCHEMA_VERSION = 3
 GRAPH = "model.onnx"
 TOKENIZER = "tokenizer.json"
 
+MAX_INPUT_WORDS = 1024  # of a text, at the most: what scores are those of, and what training allows; a model itself has no limit
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
 Task = Literal["generate", "classify"]
@@ -60,9 +61,6 @@ class SpecialIds(_Frozen):
     padding: int
     unknown: int
     end: int | None
-
-
-MAX_INPUT_WORDS = 1024  # of a text, at the most: what scores are those of, and what training allows; a model itself has no limit
 
 
 class Limits(_Frozen):

@@ -1,7 +1,7 @@
 """Every collector in one object with its own registry. Base units, bounded labels: nothing a client writes becomes a label."""
 
 import os
-from typing import Literal
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -16,8 +16,6 @@ _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 # Where several processes serve on one port, each writes what it counts into files, and any of them tells the totals.
 _TOGETHER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus-client's own: it looks when it is imported
-_SUM: Literal["livesum"] = "livesum"
-_ANY: Literal["livemax"] = "livemax"
 
 
 class Metrics:
@@ -29,76 +27,37 @@ class Metrics:
         if not self._together:
             ProcessCollector(registry=registry)
             PlatformCollector(registry=registry)
-        self.requests = Counter("seqserve_requests_total", "Requests answered", ["route", "status"], registry=registry)
-        self.request_seconds = Histogram(
-            "seqserve_request_seconds",
-            "Time from a request's first byte to its answer's last",
-            ["route"],
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self.queue_seconds = Histogram(
-            "seqserve_queue_seconds", "Time a request waited for its first row", ["model"], buckets=_SECONDS, registry=registry
-        )
-        self.inference_seconds = Histogram(
-            "seqserve_inference_seconds",
-            "Time one batch took in onnxruntime",
-            ["model", "phase"],
-            buckets=_SECONDS,
-            registry=registry,
-        )
+        counter, timer = partial(Counter, registry=registry), partial(Histogram, registry=registry, buckets=_SECONDS)
+        total, anyone = (partial(Gauge, registry=registry, multiprocess_mode=mode) for mode in ("livesum", "livemax"))
+        model = ["model"]
+
+        self.requests = counter("seqserve_requests_total", "Requests answered", ["route", "status"])
+        told = "Time from a request's first byte to its answer's last"
+        self.request_seconds = timer("seqserve_request_seconds", told, ["route"])
+        self.queue_seconds = timer("seqserve_queue_seconds", "Time a request waited for its first row", model)
+        told = "Time one batch took in onnxruntime"
+        self.inference_seconds = timer("seqserve_inference_seconds", told, ["model", "phase"])
         self.batch_rows = Histogram(
             "seqserve_batch_rows", "Rows of one batch", ["model", "phase"], buckets=_ROWS, registry=registry
         )
-        self.batches = Counter(
-            "seqserve_batches_total",
-            "Classification batches by why they held no more: all that waited, longer texts would pad, or the budget of words",
-            ["model", "reason"],
-            registry=registry,
-        )
-        self.padded_words = Counter("seqserve_padded_words_total", "Words computed, padding included", ["model"], registry=registry)
-        self.real_words = Counter("seqserve_real_words_total", "Words computed, padding left out", ["model"], registry=registry)
-        self.endings = Counter(
-            "seqserve_inputs_total",
-            "Accepted inputs by how they ended: answer, error, deadline or cancelled",
-            ["model", "outcome"],
-            registry=registry,
-        )
-        self.rows_in_use = Gauge(
-            "seqserve_rows_in_use", "Inputs that hold a row of a batch", ["model"], registry=registry, multiprocess_mode=_SUM
-        )
-        self.waiting = Gauge(
-            "seqserve_waiting", "Accepted inputs without a row", ["model"], registry=registry, multiprocess_mode=_SUM
-        )
-        self.parked = Counter(
-            "seqserve_parked_total", "Rows taken from long generations for inputs that waited", ["model"], registry=registry
-        )
-        self.refused = Counter("seqserve_refused_total", "Inputs refused because the queue was full", ["model"], registry=registry)
-        self.prefix_lookups = Counter(
-            "seqserve_prefix_cache_lookups_total", "Prompts looked up in the prefix cache", ["model", "result"], registry=registry
-        )
-        self.prefix_words = Counter(
-            "seqserve_prefix_cache_words_total", "Prompt words that the prefix cache spared", ["model"], registry=registry
-        )
-        self.prefix_bytes = Gauge(
-            "seqserve_prefix_cache_bytes", "Memory of the prefix cache", ["model"], registry=registry, multiprocess_mode=_SUM
-        )
-        self.models = Gauge(
-            "seqserve_model_info",
-            "1 for every model version that serves",
-            ["model", "version", "task"],
-            registry=registry,
-            multiprocess_mode=_ANY,
-        )
-        self.loads = Counter(
-            "seqserve_model_loads_total",
-            "Model versions that were tried, by outcome: served or refused",
-            ["model", "outcome"],
-            registry=registry,
-        )
-        self.refused_models = Gauge(
-            "seqserve_refused_models", "Model folders that were refused", registry=registry, multiprocess_mode=_ANY
-        )
+        told = "Classification batches by why they held no more: all that waited, longer texts would pad, or the budget of words"
+        self.batches = counter("seqserve_batches_total", told, ["model", "reason"])
+        self.padded_words = counter("seqserve_padded_words_total", "Words computed, padding included", model)
+        self.real_words = counter("seqserve_real_words_total", "Words computed, padding left out", model)
+        told = "Accepted inputs by how they ended: answer, error, deadline or cancelled"
+        self.endings = counter("seqserve_inputs_total", told, ["model", "outcome"])
+        self.rows_in_use = total("seqserve_rows_in_use", "Inputs that hold a row of a batch", model)
+        self.waiting = total("seqserve_waiting", "Accepted inputs without a row", model)
+        self.parked = counter("seqserve_parked_total", "Rows taken from long generations for inputs that waited", model)
+        self.refused = counter("seqserve_refused_total", "Inputs refused because the queue was full", model)
+        told = "Prompts looked up in the prefix cache"
+        self.prefix_lookups = counter("seqserve_prefix_cache_lookups_total", told, ["model", "result"])
+        self.prefix_words = counter("seqserve_prefix_cache_words_total", "Prompt words that the prefix cache spared", model)
+        self.prefix_bytes = total("seqserve_prefix_cache_bytes", "Memory of the prefix cache", model)
+        self.models = anyone("seqserve_model_info", "1 for every model version that serves", ["model", "version", "task"])
+        told = "Model versions that were tried, by outcome: served or refused"
+        self.loads = counter("seqserve_model_loads_total", told, ["model", "outcome"])
+        self.refused_models = anyone("seqserve_refused_models", "Model folders that were refused")
 
     def render(self) -> bytes:
         """The text format that Prometheus scrapes."""

@@ -42,6 +42,7 @@ class Registry:
         self._choices = Choices(settings.versions, shared)
         self._changing = threading.Lock()
         self._leaving: list[Model] = []
+        self._closed = False
         self.models: dict[str, Model] = {}
         self.refresh(at_once=True)
         for fault in self._default_faults():
@@ -89,14 +90,8 @@ class Registry:
         A folder that cannot be read changes nothing: what serves is in memory.
         """
         with self._changing:
-            try:
-                found = list(self._shelf.versions())
-            except OSError as error:
-                log.warning("%s: cannot be read: %s", self._settings.models, error.strerror or error)
-                return
-            for name, folders in found:
-                self._bring_up(name, folders, at_once)
-            self._metrics.refused_models.set(len(self.refused))
+            if not self._closed:  # whose loops have all stopped, and are not to be begun anew
+                self._bring_up_all(at_once)
 
     def follow(self) -> None:
         """Does what another process was told to."""
@@ -110,9 +105,7 @@ class Registry:
         """
         with self._changing:
             folders = self._folders(name)
-            if isinstance(wanted, int):
-                self._pin(name, wanted, folders)
-            self._choices.set(name, wanted)
+            self._settle_on(name, wanted, self._pinned(name, wanted, folders) if isinstance(wanted, int) else None)
             self._bring_up(name, folders, at_once=True)
 
     def roll_back(self, name: str) -> None:
@@ -123,14 +116,16 @@ class Registry:
         with self._changing:
             serving = self.models.get(name)
             for folder in self._folders(name):
-                if serving is not None and int(folder.name) < serving.manifest.version and self._try(name, folder):
-                    self._choices.set(name, int(folder.name))
+                below = serving is not None and int(folder.name) < serving.manifest.version
+                if below and (model := self._open(name, folder)) is not None:
+                    self._settle_on(name, int(folder.name), model)
                     return
             raise NotFound(f"{name}: there is no good version below the one that serves")
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Answers what was accepted and stops. What is left of it after timeout_s ends as unavailable."""
         with self._changing:
+            self._closed = True
             for model in (*self.models.values(), *self._leaving):
                 model.worker.close(timeout_s)
 
@@ -143,14 +138,42 @@ class Registry:
             raise NotFound(f"there is no model {name!r}; there are {', '.join(found) or 'none'}")
         return found[name]
 
-    def _pin(self, name: str, version: int, folders: list[Path]) -> None:
+    def _pinned(self, name: str, version: int, folders: list[Path]) -> Model | None:
+        """The version, ready to serve; None where it serves already."""
         folder = self._shelf.folder(name, version)
         if folder not in folders:
             raise NotFound(f"{name}: there is no version {version}; there are {', '.join(f.name for f in reversed(folders))}")
         serving = self.models.get(name)
-        if (serving is None or serving.manifest.version != version) and not self._try(name, folder):
+        if serving is not None and serving.manifest.version == version:
+            return None
+        model = self._open(name, folder)
+        if model is None:
             reasons = {(refused.name, refused.version): refused.reason for refused in self.refused}
             raise InvalidRequest(reasons[name, version])
+        return model
+
+    def _settle_on(self, name: str, wanted: Wanted, model: Model | None) -> None:
+        """The choice is kept, and then what it comes to serves. Raises Unavailable where other processes cannot be told."""
+        try:
+            others_chose = self._choices.set(name, wanted)
+        except OSError as error:
+            if model is not None:
+                model.worker.close(0.0)
+            raise Unavailable(f"the choice cannot be kept: {error.strerror or error}") from error
+        if model is not None:
+            self._put_up(model)
+        if others_chose:
+            self._bring_up_all(at_once=True)
+
+    def _bring_up_all(self, at_once: bool) -> None:
+        try:
+            found = list(self._shelf.versions())
+        except OSError as error:
+            log.warning("%s: cannot be read: %s", self._settings.models, error.strerror or error)
+            return
+        for name, folders in found:
+            self._bring_up(name, folders, at_once)
+        self._metrics.refused_models.set(len(self.refused))
 
     def _bring_up(self, name: str, folders: list[Path], at_once: bool) -> None:
         """The first folder that may and can serve does; folders: the highest version first."""
@@ -166,11 +189,12 @@ class Registry:
                 return
             if self._shelf.is_refused(folder) or not (self._shelf.settled(folder) or at_once):
                 continue
-            if self._try(name, folder):
+            if (model := self._open(name, folder)) is not None:
+                self._put_up(model)
                 return
 
-    def _try(self, name: str, folder: Path) -> bool:
-        """Whether the version in folder serves now; if not, it is refused aloud."""
+    def _open(self, name: str, folder: Path) -> Model | None:
+        """The version in folder, ready to serve; None where it was refused, aloud."""
         try:
             model = open_model(folder, self._settings, self._metrics)
         except SettingsError:
@@ -181,11 +205,10 @@ class Registry:
             self._refuse(folder, f"{name}/{folder.name}: cannot be loaded: {type(error).__name__}")
         else:
             self._shelf.accept(folder)
-            self._put_up(model)
-            return True
+            return model
         finally:
             self._metrics.refused_models.set(len(self.refused))
-        return False
+        return None
 
     def _refuse(self, folder: Path, reason: str) -> None:
         log.warning("refused: %s", reason)

@@ -6,7 +6,6 @@ Owns the choices that make these as good as they get on 150,000 Korean reviews. 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from training.rows import Row
-
-T = TypeVar("T")
+from training.rows import Row, evenly
 
 MAX_ROWS = 200_000
 MANY_ROWS = 10_000  # from here on, a run of characters that stands in one or two texts only costs time
@@ -31,7 +28,7 @@ def linear_baselines(train: Iterable[Row], count: int, test: Iterable[Row]) -> d
 
     count: the rows of train; of more than MAX_ROWS so many are learnt from, evenly over all of them, as a file may be sorted.
     """
-    rows = list(_some(train, count))
+    rows = list(evenly(train, count, MAX_ROWS))
     cut = f", {len(rows):,} of {count:,} rows" if len(rows) < count else ""
     texts, labels = [row.text for row in rows], [row.label or "" for row in rows]
     kinds = {f"TF-IDF over words{cut}": _words(), f"TF-IDF over characters 1-4{cut}": _characters(len(rows))}
@@ -62,9 +59,9 @@ def character_scores(
 
     It learns from rows of train, as the baselines do; the labels of all of these are targets.
     """
-    rows = [row.text for row in _some(train, len(targets))]
+    rows = [row.text for row in evenly(train, len(targets), MAX_ROWS)]
     vectorizer = _characters(len(rows))
-    regression = _regress(vectorizer, rows, list(_some(targets.tolist(), len(targets))))
+    regression = _regress(vectorizer, rows, list(evenly(targets.tolist(), len(targets), MAX_ROWS)))
     found = []
     for some in texts:
         blocks = [np.full((0, labels), UNSEEN, np.float32)]
@@ -74,11 +71,6 @@ def character_scores(
             blocks.append(block)
         found.append(np.concatenate(blocks))
     return found
-
-
-def _some(rows: Iterable[T], count: int) -> Iterator[T]:
-    """Every row, or every second one, or third, ..., so that they are MAX_ROWS at the most."""
-    return islice(rows, 0, None, max(1, -(-count // MAX_ROWS)))
 
 
 def _regress(vectorizer: TfidfVectorizer, texts: Sequence[str], labels: Sequence[object]) -> LogisticRegression | DummyClassifier:

@@ -7,7 +7,6 @@ alone, a model with fewer of them would look better.
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,7 +18,7 @@ from service.artifact import MAX_INPUT_WORDS, Artifact
 from service.errors import ArtifactError, SettingsError
 from service.inference.runtime import Held, Runtime, host, pad, select
 from service.words import Words
-from training.rows import Row
+from training.rows import Row, evenly
 
 T = TypeVar("T")
 
@@ -51,7 +50,7 @@ class Candidate:
 def judge(models: Path, candidate: Candidate, rows: Iterable[Row], count: int, names: dict[str, str]) -> Verdict:
     """Compares candidate with the highest good version of its name in models. names: what the labels in rows are called in answers.
 
-    count: how many rows there are; of very many some are taken, evenly over all of them, as a file may be sorted by label.
+    count: how many rows there are; of very many some are taken, evenly over all of them.
 
     rows are those of the test split; with none, or with nothing to compare with, nothing is refused, and the sentence says why.
     """
@@ -66,7 +65,7 @@ def judge(models: Path, candidate: Candidate, rows: Iterable[Row], count: int, n
         return Verdict(version, True, f"version {version} is for /{other}, this model for /{task}: give it a name of its own")
     if _is_same(candidate.artifact, served.artifact):
         return Verdict(version, False, f"version {version} is this very model", same=True)
-    texts = list(islice(rows, 0, None, max(1, -(-count // MAX_ROWS))))
+    texts = list(evenly(rows, count, MAX_ROWS))
     if not texts:
         return Verdict(version, False, f"nothing was held out to test on, so it was not compared with version {version}")
     if task == "classify":

@@ -7,12 +7,15 @@ formats (training.formats, training.hub) nor splits, ids or models.
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from training import formats, hub
 from training.config import DataConfig
 from training.errors import DataError
+
+T = TypeVar("T")
 
 
 class Row(NamedTuple):
@@ -65,6 +68,11 @@ def read_rows(source: str, data: DataConfig, labelled: bool) -> Iterable[Row]:
         path = Path(source)
         _check(path, labelled)
         return Rows(source, data.label_column, formats.open_table(path, data, columns))
+
+
+def evenly(rows: Iterable[T], count: int, most: int) -> Iterator[T]:
+    """Of count rows at most so many: each, or every second one, or third, ..., as a file may be sorted."""
+    return islice(rows, 0, None, max(1, -(-count // most)))
 
 
 @contextmanager

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
 from prometheus_client import Counter, Histogram
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -27,7 +26,6 @@ from service.http.exchange import RECEIVED, ClientLeft, LeanRoute, header
 from service.http.generate import generate_routes
 from service.http.health import health_routes
 from service.http.keys import Keys
-from service.http.requests import describe_fault
 from service.http.schemas import ErrorAnswer
 from service.inference.bookmark import Seal
 from service.metrics import Metrics
@@ -76,9 +74,9 @@ def create_app(settings: Settings, shared: Path | None = None) -> "Envelope":
         redirect_slashes=False,
         exception_handlers=HANDLERS,
     )
-    app.state.registry, app.state.drain = registry, drain
+    app.state.registry = registry
     inference = [generate_routes(settings, registry, seal), classify_routes(settings, registry)]
-    others = [catalogue_routes(settings, registry), control_routes(registry, keys), docs_routes(app)]
+    others = [catalogue_routes(settings, registry), control_routes(settings, registry, keys), docs_routes(app)]
     for router in (*inference, *others, health_routes(registry, drain, metrics)):
         app.include_router(router)
     straight = {route.path: route.app for router in inference for route in router.routes if isinstance(route, LeanRoute)}
@@ -204,18 +202,5 @@ async def _refuse_route(request: Request, error: Exception) -> Response:
     return _error(404, "not_found", f"there is no {path}; /docs lists what there is")
 
 
-async def _refuse_body(_: Request, error: Exception) -> Response:
-    """Of the few routes whose body FastAPI reads."""
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    return answer_to(describe_fault({**first, "loc": first["loc"][1:]}))
-
-
 # For the routes that FastAPI finds; what goes straight is answered by the envelope in the same way.
-HANDLERS: Any = {
-    HTTPException: _refuse_route,
-    RequestValidationError: _refuse_body,
-    RequestError: _refuse,
-    ClientLeft: _refuse,
-    Exception: _refuse,
-}
+HANDLERS: Any = {HTTPException: _refuse_route, RequestError: _refuse, ClientLeft: _refuse, Exception: _refuse}

@@ -1,6 +1,7 @@
 """One client's connection: uvicorn's, with bounds on how much is sent before a request begins and on how long that takes."""
 
 import asyncio
+import math
 from http import HTTPStatus
 from typing import Any, ClassVar, cast
 
@@ -60,6 +61,7 @@ class Connection(HttpToolsProtocol):
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
+        self._unparsed = 0  # this may be what is left of a request that was answered before it was there: no header
         if not self._refused:
             super().on_body(body)
 
@@ -70,11 +72,11 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self.transport.is_closing():
-            self.loop.call_later(self.read_timeout_s, self.transport.abort)
+            self._abort_unless_read()
 
     def timeout_keep_alive_handler(self) -> None:
         super().timeout_keep_alive_handler()
-        self.loop.call_later(self.read_timeout_s, self.transport.abort)
+        self._abort_unless_read()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, "validation", "this is no HTTP request")
@@ -106,7 +108,15 @@ class Connection(HttpToolsProtocol):
         head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\nconnection: close\r\n"
         self.transport.write(head.encode() + f"content-length: {len(content)}\r\n\r\n".encode() + content)
         self.transport.close()
-        self.loop.call_later(self.read_timeout_s, self.transport.abort)
+        self._abort_unless_read()
+
+    def _abort_unless_read(self, before: float = math.inf) -> None:
+        """A connection that was closed stays for as long as its client reads, however slowly."""
+        left = self.transport.get_write_buffer_size()
+        if left >= before:
+            self.transport.abort()
+        elif left:
+            self.loop.call_later(self.read_timeout_s, self._abort_unless_read, left)
 
 
 def bounded(max_head_bytes: int, read_timeout_s: float) -> type[Connection]:

@@ -10,7 +10,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from service.http.requests import ClassifyRequest, GenerateRequest
+from service.http.requests import ClassifyRequest, GenerateRequest, PinRequest
 from service.http.schemas import ErrorAnswer, StreamEvent
 
 ASSETS = "/docs/assets"
@@ -25,6 +25,13 @@ _ERRORS = {
     500: "The model failed on this request",
     503: "No model, or shutting down",
     504: "It took longer than it may (header x-request-timeout, in seconds, or the service's own limit)",
+}
+_CHANGE_ERRORS = {
+    401: "No admin key",
+    403: "No admin keys are set",
+    404: "No such model, or no such version",
+    422: "The version is refused; the sentence says why",
+    503: "The folder cannot be read, or shutting down",
 }
 
 
@@ -44,15 +51,25 @@ def stream(request: type[BaseModel], event: type[BaseModel], summary: str) -> di
     return _describe(request, summary, answer) | {"response_class": _Events}
 
 
+def change(answer: type[BaseModel], summary: str, request: type[BaseModel] | None = None) -> dict[str, Any]:
+    """The same of a route that changes what serves; request: its body, which it reads itself, if it has one."""
+    responses: dict[int, Any] = {200: {"model": answer, "description": "What is wanted and what serves now"}}
+    body = {} if request is None else {"openapi_extra": {"requestBody": {"required": True, "content": _content(request)}}}
+    return {"summary": summary, "response_model": None, "responses": responses | _errors(_CHANGE_ERRORS), **body}
+
+
 def _describe(request: type[BaseModel], summary: str, answer: dict[str, Any]) -> dict[str, Any]:
     body = {"required": True, "content": _content(request)}
-    errors = {status: {"content": _content(ErrorAnswer), "description": text} for status, text in _ERRORS.items()}
     return {
         "summary": summary,
         "response_model": None,
-        "responses": {200: answer, **errors},
+        "responses": {200: answer, **_errors(_ERRORS)},
         "openapi_extra": {"requestBody": body},
     }
+
+
+def _errors(told: dict[int, str]) -> dict[int, Any]:
+    return {status: {"content": _content(ErrorAnswer), "description": text} for status, text in told.items()}
 
 
 def _content(model: type[BaseModel], media_type: str = "application/json") -> dict[str, Any]:
@@ -89,6 +106,7 @@ def describe_api(app: FastAPI) -> dict[str, Any]:
             [
                 (GenerateRequest, "validation"),
                 (ClassifyRequest, "validation"),
+                (PinRequest, "validation"),
                 (StreamEvent, "serialization"),
                 (ErrorAnswer, "serialization"),
             ],

@@ -4,7 +4,6 @@ Field names follow Text Generation Inference and Text Embeddings Inference. Unkn
 option is accepted and ignored.
 """
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
@@ -184,13 +183,17 @@ class ClassifyRequest(_Request):
     model: ModelField = None
 
 
+class PinRequest(BaseModel):
+    """Which version of a model is to serve."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    version: int = Field(ge=1, le=999_999_999)
+
+
 def describe(error: ValidationError) -> InvalidRequest:
     """The first fault as one sentence that names the field."""
-    return describe_fault(error.errors(include_url=False, include_context=False)[0])
-
-
-def describe_fault(first: Mapping[str, Any]) -> InvalidRequest:
-    """The same of a fault as pydantic lists it: its place, its kind and what it says."""
+    first = error.errors(include_url=False, include_context=False)[0]
     field = ".".join(str(part)[:100] for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "json_invalid":

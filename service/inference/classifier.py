@@ -77,11 +77,11 @@ class Classifier(Worker[Text, Logits]):
         batch, reason = self._planned.popleft()
         batch = [text for text in batch if not text.ticket.ended]
         waiting = len(self._waiting) + sum(len(texts) for texts, _ in self._planned)
-        self._tell(len(batch), waiting)
+        self._count_places(len(batch), waiting)
         if batch:
             self._metrics.batches.labels(self.name, reason).inc()
             self._attempt([text.ticket for text in batch], lambda: self._classify(batch))
-            self._tell(0, waiting)
+            self._count_places(0, waiting)
         return sum(len(text.words.ids) for text in batch)
 
     def _classify(self, batch: list[Text]) -> None:

@@ -188,9 +188,9 @@ class Generator(Worker[Sequence, Generated]):
             if row.finish_reason is not None:
                 self._finish(row, None)
             if row.ticket.progress is not None:
-                self._tell_of(row, row.ticket.progress)
+                self._tell(row, row.ticket.progress)
 
-    def _tell_of(self, row: Sequence, progress: Callable[[], None]) -> None:
+    def _tell(self, row: Sequence, progress: Callable[[], None]) -> None:
         """Words that come in quick succession are told of together: nobody sees the difference, and every telling costs."""
         now_s = time.monotonic()
         if row.published == 1 or now_s - row.told_s >= _TELL_EVERY_S:
@@ -214,7 +214,7 @@ class Generator(Worker[Sequence, Generated]):
             self._scheduler.drop(_ended)
         if not self._scheduler.rows:
             self._batch.clear()
-        self._tell(self._scheduler.rows, len(self._scheduler.waiting))
+        self._count_places(self._scheduler.rows, len(self._scheduler.waiting))
 
     def _forget(self) -> None:
         self._prefixes = PrefixCache(0)

@@ -101,7 +101,7 @@ class Worker(ABC, Generic[P, R]):
     def _forget(self) -> None:
         """Called when the loop has ended: what is held for later is for nobody."""
 
-    def _tell(self, rows: int, waiting: int) -> None:
+    def _count_places(self, rows: int, waiting: int) -> None:
         """How many parts hold a row and how many wait for one, for the metrics; those of two versions of a model add up there."""
         if (rows, waiting) != self._told:
             before, self._told = self._told, (rows, waiting)
@@ -134,7 +134,7 @@ class Worker(ABC, Generic[P, R]):
         except Exception:
             log.exception("%s: the loop died", self.name)
         finally:
-            self._tell(0, 0)
+            self._count_places(0, 0)
             self._forget()
             with self._wake:  # whoever is being accepted at this moment is accepted before, and ended with the others
                 self._closed = True

@@ -27,13 +27,16 @@ def test_the_table_that_it_was_made_of_stays_as_it_is() -> None:
 def test_what_one_process_is_told_the_others_find(tmp_path: Path) -> None:
     one, other = (Choices({"a": 1}, tmp_path / "choices.json") for _ in range(2))
     assert not other.refresh()
-    one.set("a", 2)
-    one.set("b", UNLOADED)
-    assert not one.refresh() or one.of("a") == 2
+    assert not one.set("a", 2)
+    assert not one.set("b", UNLOADED)
+    assert not one.refresh()
     assert other.refresh()
     assert not other.refresh()
     assert (other.of("a"), other.of("b")) == (2, UNLOADED)
-    assert Choices({"a": 1}, tmp_path / "choices.json").of("a") == 2  # as a process that comes later finds it
+    one.set("a", 3)
+    assert other.set("c", 1)  # and so learns of the other choice
+    assert (other.of("a"), other.of("c")) == (3, 1)
+    assert Choices({"a": 1}, tmp_path / "choices.json").of("a") == 3  # as a process that comes later finds it
 
 
 def test_none_of_many_changes_at_the_same_time_is_lost(tmp_path: Path) -> None:

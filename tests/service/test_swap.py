@@ -190,6 +190,13 @@ def test_a_loop_that_died_is_begun_anew(open_registry: Any) -> None:
     begin(registry, 1).future.result(30)
 
 
+def test_what_was_closed_is_not_begun_anew(open_registry: Any) -> None:
+    registry = open_registry()
+    registry.close()
+    registry.refresh(at_once=True)
+    assert not registry.models[ENDLESS].worker.alive
+
+
 # What is wanted
 
 
@@ -215,6 +222,29 @@ def test_a_pin_that_cannot_be_loaded_changes_nothing(open_registry: Any, models:
     with pytest.raises(NotFound, match="there is no model 'nothing'"):
         registry.choose("nothing", 1)
     assert (serving(registry), registry.wanted(ENDLESS)) == (1, NEWEST)
+
+
+def test_a_choice_that_cannot_be_kept_changes_nothing(models: Path, service_models: Path, metrics: Metrics, tmp_path: Path) -> None:
+    copy_version(service_models, ENDLESS, models, 2)
+    settings = Settings(models=models, generate_model=ENDLESS, classify_model=OTHER)
+    with closing(Registry(settings, metrics, tmp_path / "nothing" / "choices.json")) as registry:
+        with pytest.raises(Unavailable, match="the choice cannot be kept: No such file"):
+            registry.choose(ENDLESS, 1)
+        with pytest.raises(Unavailable, match="the choice cannot be kept: No such file"):
+            registry.roll_back(ENDLESS)
+        assert (serving(registry), registry.wanted(ENDLESS)) == (2, NEWEST)
+        begin(registry, 1).future.result(30)
+
+
+def test_two_that_choose_at_the_same_time_both_do_what_either_was_told(models: Path, service_models: Path, tmp_path: Path) -> None:
+    copy_version(service_models, ENDLESS, models, 2)
+    settings = Settings(models=models, generate_model=ENDLESS, classify_model=OTHER)
+    with ExitStack() as stack:
+        one, other = (stack.enter_context(closing(Registry(settings, Metrics(), tmp_path / "choices.json"))) for _ in "ab")
+        one.choose(ENDLESS, 1)
+        other.choose(OTHER, UNLOADED)
+        one.follow()
+        assert [(serving(registry), serving(registry, OTHER)) for registry in (one, other)] == [(1, None)] * 2
 
 
 def test_rolled_back_the_next_lower_good_version_is_pinned(open_registry: Any, models: Path, service_models: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import threading
 from collections.abc import Iterator
 from time import monotonic
 
@@ -70,6 +71,17 @@ def test_a_large_body_in_the_same_packet_is_no_header(bounded: Server) -> None:
         assert rest(connection).startswith(b"HTTP/1.1 200 ")
 
 
+def test_a_body_that_comes_after_its_answer_is_no_header(bounded: Server) -> None:
+    most = Settings().max_body_bytes
+    with connect(bounded) as connection:
+        connection.sendall(f"POST /classify HTTP/1.1\r\nhost: a\r\ncontent-length: {most + 10 * MOST}\r\n\r\n".encode())
+        connection.sendall(b" " * (most + 1))
+        assert connection.recv(65536).startswith(b"HTTP/1.1 413 ")
+        connection.sendall(b" " * (10 * MOST - 1))
+        connection.sendall(b"GET /livez HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        assert rest(connection).startswith(b"HTTP/1.1 200 ")
+
+
 @pytest.mark.parametrize("drop", ["GET /livez HTTP/1.1\r\nx: ", "\r\n", "GET /"])
 def test_headers_that_drip_are_refused_in_time(drop: str, bounded: Server) -> None:
     with connect(bounded) as connection:
@@ -115,6 +127,53 @@ def test_a_body_that_drips_is_refused_in_time(bounded: Server) -> None:
         answer = rest(connection)
         assert answer.startswith(b"HTTP/1.1 504 ")
         assert monotonic() - began_s < 5 * READ_TIMEOUT_S
+
+
+def long_answer(connection: socket.socket) -> None:
+    """Asks for one of some hundred thousand bytes, after which the connection is closed."""
+    parameters = {"max_new_tokens": 500, "n": 8, "do_sample": True, "seed": 1, "details": True}
+    body = json.dumps({"inputs": PROMPT, "parameters": parameters}).encode()
+    head = f"POST /generate HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {len(body)}\r\n\r\n"
+    connection.sendall(head.encode() + body)
+
+
+@pytest.fixture
+def narrow(service_settings: Settings) -> Iterator[Server]:
+    """Where next to nothing of an answer is kept for its client by the system."""
+    settings = service_settings.model_copy(update={"read_timeout_s": READ_TIMEOUT_S})
+    with serving(create_app(settings), send_buffer=8192, settings=settings) as server:
+        yield server
+
+
+def narrowly(server: Server) -> socket.socket:
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+    connection.settimeout(60)
+    connection.connect(("127.0.0.1", server.port))
+    return connection
+
+
+def test_a_client_that_reads_slowly_gets_all_of_its_answer(narrow: Server) -> None:
+    with narrowly(narrow) as connection:
+        long_answer(connection)
+        answer, began_s = connection.recv(4096), monotonic()
+        while monotonic() - began_s < 4 * READ_TIMEOUT_S:
+            connection.settimeout(None)
+            answer += connection.recv(2048)
+            threading.Event().wait(READ_TIMEOUT_S / 6)
+        answer += rest(connection)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    (length,) = [int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")]
+    assert length > 100_000
+    assert len(body) == length
+
+
+def test_a_client_that_does_not_read_is_let_go(narrow: Server) -> None:
+    with narrowly(narrow) as connection:
+        long_answer(connection)
+        answer = connection.recv(4096)
+        threading.Event().wait(5 * READ_TIMEOUT_S)
+        assert len(answer + rest(connection)) < 100_000
 
 
 def test_many_clients_that_drip_hold_up_nobody_else(bounded: Server) -> None:

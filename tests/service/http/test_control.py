@@ -82,6 +82,13 @@ def test_a_pin_that_is_no_object_is_refused(content: str, client: TestClient) ->
     refusal(client.post(f"/models/{ENDLESS}/pin", content=content), 422, "validation")
 
 
+def test_a_body_is_not_read_without_a_key_and_not_beyond_its_bound(client: TestClient) -> None:
+    large = b'{"version": 1' + b" " * 2_000_000 + b"}"
+    path = f"/models/{ENDLESS}/pin"
+    refusal(client.post(path, content=large, headers={"authorization": "Bearer key-of-nobody-at-all"}), 401, "unauthorized")
+    refusal(client.post(path, content=large), 413, "too_large")
+
+
 def test_what_is_not_there_is_told_with_what_is(client: TestClient) -> None:
     assert "there are 1, 2" in refusal(client.post(f"/models/{ENDLESS}/pin", json={"version": 9}), 404, "not_found")
     assert ENDLESS in refusal(client.post("/models/nothing/load"), 404, "not_found")
