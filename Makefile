@@ -1,9 +1,10 @@
 # Everything sets itself up: Python 3.11 or newer and make are enough. `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: python-is-new-enough help serve test train check format bench bench-training image image-training lock clean
+.PHONY: python-is-new-enough help serve test train check format bench bench-training image image-training lock audit clean
 
 PYTHON ?= python3
 IMAGE ?= seqserve
+SBOM ?= dist/sbom.cdx.json
 VERSION = $(shell sed -n 's/^VERSION = "\(.*\)"/\1/p' service/version.py)
 IMAGE_ARGS = --build-arg VERSION=$(VERSION) --build-arg REVISION=$(shell git rev-parse --short HEAD 2>/dev/null)
 
@@ -12,6 +13,7 @@ IMAGE_ARGS = --build-arg VERSION=$(VERSION) --build-arg REVISION=$(shell git rev
 LOCK ?= requirements.lock
 SERVE := .venv-serve$(LOCK:requirements%.lock=%)
 DEV := .venv
+AUDIT := .venv-audit
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
@@ -58,14 +60,21 @@ image-training: IMAGE_ARGS += -t $(IMAGE)-training -t $(IMAGE)-training:$(VERSIO
 image-training: ## build the image that trains, several GB of it CUDA, as deploy/training runs it
 	$(BUILD)
 
+audit: $(AUDIT)/installed .venv-checkov/installed $(SERVE)/installed ## lint images, code and manifests, look for known vulnerabilities, list what is served (SBOM)
+	@mkdir -p $(dir $(SBOM))
+	$(AUDIT)/bin/python -m tests.audit.run --environment $(SERVE) --sbom $(SBOM)
+
 lock: $(UV) ## write the lock files anew from pyproject.toml
 	$(UV) pip compile -q --universal --generate-hashes --python-version 3.11 $(UPGRADE) pyproject.toml -o requirements.lock
-	$(UV) pip compile -q --universal --generate-hashes --python-version 3.11 $(UPGRADE) --extra training --group dev pyproject.toml -o requirements-dev.lock
+	$(UV) pip compile -q --universal --generate-hashes --python-version 3.11 $(UPGRADE) --extra training --extra tracing --group dev pyproject.toml -o requirements-dev.lock
 	$(UV) pip compile -q --universal --generate-hashes --python-version 3.11 $(UPGRADE) --extra training -c requirements-dev.lock pyproject.toml -o requirements-training.lock
+	$(UV) pip compile -q --universal --generate-hashes --python-version 3.11 $(UPGRADE) --extra tracing -c requirements-dev.lock pyproject.toml -o requirements-tracing.lock
 	$(UV) pip compile -q --universal --generate-hashes --python-version 3.11 $(UPGRADE) --extra cuda --overrides requirements-cuda.in pyproject.toml -o requirements-cuda.lock
+	$(UV) pip compile -q --universal --generate-hashes --python-version 3.11 $(UPGRADE) --group audit -o requirements-audit.lock
+	$(UV) pip compile -q --universal --generate-hashes --python-version 3.11 $(UPGRADE) --group checkov -o requirements-checkov.lock
 
 clean: ## remove the environments and caches
-	rm -rf .venv-serve* $(DEV) .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv-serve* $(DEV) $(AUDIT) .venv-checkov .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(SERVE)/installed: $(LOCK) | python-is-new-enough $(UV)
 	$(UV) venv -q --clear --python $(PYTHON) $(SERVE)
@@ -75,6 +84,11 @@ $(SERVE)/installed: $(LOCK) | python-is-new-enough $(UV)
 $(DEV)/installed: requirements-dev.lock | python-is-new-enough $(UV)
 	$(UV) venv -q --clear --python $(PYTHON) $(DEV)
 	$(UV) pip sync -q --compile-bytecode --require-hashes --python $(DEV)/bin/python requirements-dev.lock
+	touch $@
+
+$(AUDIT)/installed .venv-checkov/installed: .venv-%/installed: requirements-%.lock | python-is-new-enough $(UV)
+	$(UV) venv -q --clear --python $(PYTHON) $(@D)
+	$(UV) pip sync -q --compile-bytecode --require-hashes --python $(@D)/bin/python $<
 	touch $@
 
 # uv, where the machine has none: in a folder of its own, so that no system Python is changed.

@@ -2,7 +2,6 @@
 
 import argparse
 import gc
-import logging
 import os
 import signal
 import socket
@@ -11,23 +10,31 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from service.errors import SettingsError
+from service.logs import configure_logs
 from service.settings import PREFIX, Settings, load_settings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns 2, after one line on standard error, where the settings ask for what cannot be had."""
     arguments = _parser().parse_args(argv)
+    # Until the server listens to it: to be stopped is no fault, and the first process of a container would not hear of it. Nothing
+    # has been begun that would have to be ended, and an exception might come up anywhere.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     # What is loaded from here on stands until the end: to look through it for garbage, again and again while it grows, is a tenth
     # of the start, and later it stopped all requests for 40 ms, twice a second.
     gc.disable()
     try:
         typed = {} if arguments.workers is None else {f"{PREFIX}WORKERS": arguments.workers}
         settings = load_settings({**os.environ, **typed})
-        logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        configure_logs(settings)
         if settings.workers > 1 and arguments.listener is None:
             from service.http.workers import supervise
 
             return supervise(settings)
+        if arguments.lifeline is not None:
+            from service.http.workers import hold_on_to
+
+            hold_on_to(arguments.lifeline)
         return _serve(settings, arguments.listener, arguments.shared)
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -44,8 +51,6 @@ def _serve(settings: Settings, listener: int | None, shared: Path | None) -> int
     # A request leaves next to nothing that counting references does not free: it need not be looked for after every few.
     gc.set_threshold(20_000, 10, 10)
     gc.enable()
-    # Until the server listens to it: to be stopped is no fault.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     inherited = None if listener is None else socket.socket(fileno=listener)
     serve(server_config(app, settings), app.drain, settings.drain_s, app.end_all, inherited)
     return 0
@@ -58,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", metavar="N", help="processes that share the port (SEQSERVE_WORKERS)")
     # What a process is told by the one that started it.
     parser.add_argument("--listener", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--lifeline", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--shared", type=Path, help=argparse.SUPPRESS)
     return parser
 

@@ -37,5 +37,5 @@ def open_model(folder: Path, settings: Settings, metrics: Metrics) -> Model:
     if loaded.manifest.task == "generate":
         worker = Generator(runtime, loaded.tokenizer, settings, metrics)
     else:
-        worker = Classifier(runtime, loaded.tokenizer.padding_id, settings, metrics)
+        worker = Classifier(runtime, loaded.tokenizer, settings, metrics)
     return Model(loaded.manifest, loaded.tokenizer, loaded.reader, worker)

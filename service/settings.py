@@ -91,6 +91,13 @@ class Settings(BaseSettings):
     )
     max_header_bytes: Positive = Field(16_384, description="bytes of a request's line and headers; more get 431")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what goes to the log")
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="a JSON object a line, or lines for a person; auto: those at a terminal, JSON elsewhere"
+    )
+    access_log: bool = Field(False, description="whether the log has a line for every request")
+    traces: bool = Field(
+        False, description="whether every request becomes a trace of OpenTelemetry, sent as OTEL_* say; needs seqserve[tracing]"
+    )
 
     @property
     def operator_threads(self) -> int:

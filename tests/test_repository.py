@@ -8,22 +8,24 @@ from pathlib import Path
 
 import pytest
 import yaml
+from prometheus_client.metrics import MetricWrapperBase
 
 from service import artifact
+from service.metrics import Metrics
 from service.settings import Settings
 from service.version import VERSION
 from tests.conftest import ROOT
 from training.preset import PRESETS, STARTERS, load_config, preset_names
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-LOCKS = ["requirements.lock", "requirements-dev.lock", "requirements-cuda.lock"]
+LOCKS = sorted(path.name for path in ROOT.glob("requirements*.lock"))
 
 
 def packages(lock: str) -> set[str]:
     return set(re.findall(r"^([a-z0-9._-]+)==", (ROOT / lock).read_text(encoding="utf-8"), re.MULTILINE))
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-cuda.lock"])
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-cuda.lock", "requirements-tracing.lock"])
 def test_what_serves_has_no_torch_and_nothing_else_that_only_training_needs(lock: str) -> None:
     assert not packages(lock) & {"torch", "onnx", "datasets", "accelerate", "scikit-learn", "matplotlib"}
 
@@ -44,7 +46,8 @@ def test_the_lock_files_hold_every_direct_dependency() -> None:
     base, extras = names(project["dependencies"]), project["optional-dependencies"]
     assert base <= packages("requirements.lock")
     assert base | names(extras["training"]) | names(PYPROJECT["dependency-groups"]["dev"]) <= packages("requirements-dev.lock")
-    assert names(extras["cuda"]) <= packages("requirements-cuda.lock")
+    for extra in ("cuda", "tracing"):
+        assert names(extras[extra]) <= packages(f"requirements-{extra}.lock")
 
 
 def test_every_dependency_has_its_reason_beside_it() -> None:
@@ -72,6 +75,18 @@ def test_every_preset_is_valid_and_names_a_source_that_anyone_can_reach(preset: 
     else:
         assert config.data.train is None
         assert re.search(r"github\.com|archive\.ics\.uci\.edu", config.source)
+
+
+def test_the_docs_tell_every_metric_with_its_labels() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    told = {
+        name.removesuffix("_total"): labels
+        for names, labels in re.findall(r"^\| (`seqserve_.*?) \| (.*?)\|", text, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", names)
+    }
+    metrics = Metrics()
+    ours = [one for one in metrics.registry._collector_to_names if isinstance(one, MetricWrapperBase)]
+    assert {name: labels.strip() for name, labels in told.items()} == {one._name: ", ".join(one._labelnames) for one in ours}
 
 
 def test_the_readme_tells_every_setting_with_its_default_and_meaning() -> None:

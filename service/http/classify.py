@@ -22,7 +22,7 @@ def classify_routes(settings: Settings, registry: Registry) -> APIRouter:
     async def classify(request: Request) -> Response:
         wanted, ends_s = await exchange.read_request(request, ClassifyRequest, settings)
         exchange.check_inputs(wanted.inputs, settings)
-        model, ticket = await exchange.accepted(lambda: _begin(wanted))
+        model, ticket = await exchange.accepted(lambda: _begin(request, wanted))
         function, top_k = wanted.parameters.function_to_apply, wanted.parameters.top_k
         results: list[Logits] = await exchange.answer(request, ticket, ends_s)
         scores = [
@@ -31,11 +31,9 @@ def classify_routes(settings: Settings, registry: Registry) -> APIRouter:
         ]
         return exchange.reply(to_json(scores if wanted.inputs.is_list else scores[0]), model, ticket)
 
-    async def _begin(wanted: ClassifyRequest) -> tuple[Model, Ticket[Logits]]:
+    async def _begin(request: Request, wanted: ClassifyRequest) -> tuple[Model, Ticket[Logits]]:
         model, worker = registry.classifier(wanted.model)
-        texts = await exchange.off_loop(
-            exchange.is_long(wanted.inputs), lambda: [model.reader.read(text) for text in wanted.inputs.texts]
-        )
+        texts = await exchange.encode(request, model, wanted.inputs, model.reader.read)
         exchange.check_words(wanted.inputs, texts, 0, model)
         return model, worker.submit(texts)
 

@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from service.errors import DeadlineExceeded, InvalidRequest, Replaced, TooLarge
+from service.http.record import record_of
 from service.http.requests import Inputs, describe
 from service.inference.ticket import Ticket
 from service.model import Model
@@ -26,7 +27,6 @@ T = TypeVar("T")
 
 LONG_CHARACTERS = 5_000  # about 2 ms of tokenising
 WATCH_AFTER_S = 0.02  # most answers are gone by then, and nobody need have watched whether their clients are still there
-RECEIVED = "seqserve.received_s"  # in the scope: when the request began, monotonic
 
 
 class ClientLeft(Exception):
@@ -101,7 +101,7 @@ def deadline(request: Request, settings: Settings) -> float:
     seconds = settings.request_timeout_s
     if (asked := header(request.scope, b"x-request-timeout")) is not None:
         seconds = min(seconds, _seconds(asked))
-    ends_s = float(request.scope[RECEIVED]) + seconds
+    ends_s = record_of(request.scope).began_s + seconds
     if ends_s <= time.monotonic():
         raise DeadlineExceeded(f"the {seconds:g} s of this request were over before it began")
     return ends_s
@@ -128,9 +128,14 @@ async def off_loop(is_long: bool, work: Callable[[], T]) -> T:
     return await run_in_threadpool(work) if is_long else work()
 
 
-def is_long(inputs: Inputs) -> bool:
-    """Whether tokenising takes long."""
-    return sum(map(len, inputs.texts)) > LONG_CHARACTERS
+async def encode(request: Request, model: Model, inputs: Inputs, read: Callable[[str], T]) -> list[T]:
+    """What read makes of every text."""
+    record, began_s = record_of(request.scope), time.monotonic()
+    record.model = model.manifest.name
+    is_long = sum(map(len, inputs.texts)) > LONG_CHARACTERS
+    encoded = await off_loop(is_long, lambda: [read(text) for text in inputs.texts])
+    record.encode_began_s, record.encode_s = began_s, time.monotonic() - began_s
+    return encoded
 
 
 def check_words(inputs: Inputs, encoded: Sequence[Encoded | Words], texts_only: int, model: Model) -> None:
@@ -170,6 +175,7 @@ class Attended:
     def __init__(self, request: Request, ticket: Ticket[T], ends_s: float, watch_after_s: float) -> None:
         self._request, self._ticket, self._ends_s, self._watch_after_s = request, ticket, ends_s, watch_after_s
         self._watcher: asyncio.Task[None] | None = None
+        record_of(request.scope).ticket = ticket
 
     def __enter__(self) -> None:
         first_s = min(self._watch_after_s, self._ends_s - time.monotonic())

@@ -53,7 +53,8 @@ def generate_routes(settings: Settings, registry: Registry, seal: Seal) -> APIRo
     async def _answer(request: Request, wanted: GenerateRequest, ends_s: float) -> Response:
         model, worker = registry.generator(wanted.model)
         start = None if wanted.state is None else seal.open(wanted.state, model.manifest)
-        encoded = await exchange.off_loop(exchange.is_long(wanted.inputs), lambda: _encode(wanted, model))
+        read = model.tokenizer.encode_prompt if start is None else model.tokenizer.encode
+        encoded = _checked(wanted, model, await exchange.encode(request, model, wanted.inputs, read))
         options = _options(wanted, settings.max_new_tokens)
         prompts = [Prompt(words.ids, _ways(options, wanted.parameters, start), start) for words in encoded]
         author = Author(wanted, model, encoded, seal)
@@ -95,12 +96,10 @@ def _answer_tokens(wanted: GenerateRequest) -> int:
     return len(wanted.inputs.texts) * parameters.candidates * parameters.max_new_tokens * (1 + (parameters.top_n_tokens or 0))
 
 
-def _encode(wanted: GenerateRequest, model: Model) -> list[Encoded]:
-    """Every prompt's ids, cut to the last `truncate` where that is asked for; what follows a state goes on from its words."""
+def _checked(wanted: GenerateRequest, model: Model, encoded: list[Encoded]) -> list[Encoded]:
+    """Every prompt's ids, cut to the last `truncate` where that is asked for; there are some, or a state to go on from."""
     begins = wanted.state is None
     begun = 1 if begins and model.tokenizer.end_id is not None else 0
-    encode = model.tokenizer.encode_prompt if begins else model.tokenizer.encode
-    encoded = [encode(text) for text in wanted.inputs.texts]
     keep = wanted.parameters.truncate
     if keep is not None:
         encoded = [words.keep_last(keep, begun) for words in encoded]

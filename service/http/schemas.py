@@ -74,23 +74,26 @@ class LabelScore(_Answer):
     score: float
 
 
+ErrorType = Literal[
+    "unauthorized",
+    "forbidden",
+    "validation",
+    "not_found",
+    "method_not_allowed",
+    "state_mismatch",
+    "too_large",
+    "overloaded",
+    "unavailable",
+    "deadline",
+    "internal",
+]
+
+
 class ErrorAnswer(_Answer):
     """Every error: a sentence for a person, a word for a program."""
 
     error: str
-    error_type: Literal[
-        "unauthorized",
-        "forbidden",
-        "validation",
-        "not_found",
-        "method_not_allowed",
-        "state_mismatch",
-        "too_large",
-        "overloaded",
-        "unavailable",
-        "deadline",
-        "internal",
-    ]
+    error_type: ErrorType
 
 
 class ModelAnswer(_Answer):

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.errors import InternalError, RequestError
 from service.http.exchange import Attended, ClientLeft, notifier
+from service.http.record import LEFT, record_of
 from service.inference.sequence import Generated, Sequence, Token
 from service.inference.ticket import Ticket
 
@@ -58,6 +59,7 @@ class EventStream(Response):
             except (TimeoutError, ClientLeft):
                 if not self._begun:
                     raise ClientLeft from None
+                record_of(scope).outcome = LEFT
                 await _cut_off(scope, receive)
 
     async def _send_all(self, send: Send, wake: asyncio.Event) -> None:
@@ -89,7 +91,9 @@ class EventStream(Response):
             events.append(self._write(index, sequence.token(index), top, last))
         self._sent = max(self._sent, ready)
         if error is not None:
-            events.append(_error_event(error))
+            told = error if isinstance(error, RequestError) else InternalError("the model failed on this request")
+            record_of(self._request.scope).outcome = told.error_type
+            events.append(_error_event(told))
         return b"".join(events)
 
     async def _send(self, send: Send, content: bytes, more: bool) -> None:
@@ -101,9 +105,8 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": content, "more_body": more})
 
 
-def _error_event(error: BaseException) -> bytes:
+def _error_event(told: RequestError) -> bytes:
     """What a stream that was begun has in place of a status."""
-    told = error if isinstance(error, RequestError) else InternalError("the model failed on this request")
     return b"data:" + to_json({"error": str(told), "error_type": told.error_type}) + b"\n\n"
 
 

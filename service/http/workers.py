@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ class Workers:
         """folder: what they share: their metrics, and which versions are wanted."""
         self._places = [Place() for _ in range(count)]
         self._listener, self._folder, self._environment = listener, folder, environment
+        # The workers read from it, and nobody ever writes: it ends when this process does, however that ends.
+        self._lifeline, self._held = os.pipe()
         self._stopping, self._code = False, 0
 
     def run(self) -> int:
@@ -70,15 +73,16 @@ class Workers:
                 place.began_s, place.process = now_s, self._start(mask)
 
     def _start(self, mask: Iterable[int]) -> subprocess.Popen[bytes]:
-        descriptor = self._listener.fileno()
+        listener, lifeline = self._listener.fileno(), self._lifeline
+        told = ["--listener", str(listener), "--lifeline", str(lifeline), "--shared", str(self._folder / CHOICES)]
 
         def unblock() -> None:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
         return subprocess.Popen(  # noqa: S603 - nothing of it comes from outside
-            [sys.executable, "-m", "service", "--listener", str(descriptor), "--shared", str(self._folder / CHOICES)],
+            [sys.executable, "-m", "service", *told],
             env=self._environment,
-            pass_fds=[descriptor],
+            pass_fds=[listener, lifeline],
             preexec_fn=unblock,  # safe: this process has one thread
             start_new_session=True,  # Ctrl-C is for this process, which tells them; told twice, they would end at once
         )
@@ -124,3 +128,13 @@ def supervise(settings: Settings) -> int:
         told = {"PROMETHEUS_MULTIPROC_DIR": folder, f"{PREFIX}STATE_KEY": key, f"{PREFIX}WORKERS": str(settings.workers)}
         log.info("running on http://%s:%d with %d workers", settings.host, listener.getsockname()[1], settings.workers)
         return Workers(settings.workers, listener, Path(folder), {**os.environ, **told}).run()
+
+
+def hold_on_to(lifeline: int) -> None:
+    """In a worker: when the process that looks after it has died, it ends as if it had been told to."""
+
+    def wait() -> None:
+        os.read(lifeline, 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="seqserve-lifeline", daemon=True).start()

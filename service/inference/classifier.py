@@ -17,8 +17,9 @@ from service.errors import NoNumbers
 from service.inference.runtime import Runtime, pad_words
 from service.inference.ticket import Ticket
 from service.inference.worker import Worker
-from service.metrics import Metrics, Phase
+from service.metrics import Intake, Metrics, Phase
 from service.settings import Settings
+from service.text import Tokenizer
 from service.words import Words
 
 Function = Literal["softmax", "sigmoid", "none"]
@@ -48,19 +49,22 @@ class Label(NamedTuple):
 class Classifier(Worker[Text, Logits]):
     """Accepts texts at any time; answers each with its logits (C,). Its unit of work is a word."""
 
-    def __init__(self, runtime: Runtime, padding_id: int, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, runtime: Runtime, tokenizer: Tokenizer, settings: Settings, metrics: Metrics) -> None:
         super().__init__(runtime.manifest.name, settings.max_waiting, metrics, settings.request_timeout_s)
-        self._runtime, self._padding_id, self._max_words = runtime, padding_id, settings.max_batch_words
+        self._runtime, self._padding_id, self._max_words = runtime, tokenizer.padding_id, settings.max_batch_words
         self._vocabulary = runtime.manifest.sizes.vocabulary
         self._waiting: list[Text] = []
         self._planned: deque[tuple[list[Text], Reason]] = deque()
-        self._phase = Phase(metrics, self.name, "classify")
+        self._phase, self._entropy = Phase(metrics, self.name, "classify"), metrics.score_entropy.labels(self.name)
+        self._intake = Intake(metrics, self.name, tokenizer.unknown_id)
         self.start()
 
     def submit(self, texts: Rows[Words]) -> Ticket[Logits]:
         """Accepts a request: every text's words, not empty. Raises Overloaded or Unavailable, and then has accepted nothing."""
         ticket: Ticket[Logits] = Ticket(len(texts), sum(len(words.ids) for words in texts))
-        return self._accept(ticket, [Text(ticket, part, words) for part, words in enumerate(texts)])
+        self._accept(ticket, [Text(ticket, part, words) for part, words in enumerate(texts)])
+        self._intake.observe(words.ids for words in texts)
+        return ticket
 
     @property
     def _idle(self) -> bool:
@@ -94,6 +98,7 @@ class Classifier(Worker[Text, Logits]):
         finite: list[bool] = np.logical_and.reduce(np.isfinite(logits), axis=1).tolist()
         for text, row, usable in zip(batch, logits, finite, strict=True):
             if usable:
+                self._entropy.observe(entropy_ratio(row))
                 text.ticket.finish(text.part, row)
             else:
                 text.ticket.fail(NoNumbers())
@@ -121,6 +126,13 @@ def plan(waiting: Rows[Text], max_words: int) -> list[tuple[list[Text], Reason]]
     return sorted(batches, key=lambda planned: min(age[id(text)] for text in planned[0]))
 
 
+def entropy_ratio(logits: Logits) -> float:
+    """How little a text's logits (C) say: the entropy of their softmax as a share of log C, which that of equal ones has."""
+    scores = _softmax(logits.tolist())
+    entropy = -sum(score * math.log(score) for score in scores if score)
+    return entropy / math.log(len(scores)) if len(scores) > 1 else 0.0
+
+
 def rank(logits: Logits, labels: Rows[str], function: Function, top_k: int | None) -> list[Label]:
     """A text's labels with their scores, best first, from its logits (C).
 
@@ -128,11 +140,15 @@ def rank(logits: Logits, labels: Rows[str], function: Function, top_k: int | Non
     """
     scores: list[float] = logits.tolist()  # labels are few, and numpy's calls are dear
     if function == "softmax":
-        highest = max(scores)
-        weights = [math.exp(score - highest) for score in scores]
-        whole = sum(weights)
-        scores = [weight / whole for weight in weights]
+        scores = _softmax(scores)
     elif function == "sigmoid":
         scores = [1 / (1 + math.exp(-score)) if score > -700 else 0.0 for score in scores]
     order = sorted(range(len(scores)), key=lambda place: -scores[place])[:top_k]
     return [Label(labels[place], scores[place]) for place in order]
+
+
+def _softmax(logits: list[float]) -> list[float]:
+    highest = max(logits)
+    weights = [math.exp(logit - highest) for logit in logits]
+    whole = sum(weights)
+    return [weight / whole for weight in weights]

@@ -23,7 +23,7 @@ from service.inference.scheduler import Chunk, Scheduler
 from service.inference.sequence import Generated, Sequence
 from service.inference.ticket import Ticket
 from service.inference.worker import Worker
-from service.metrics import Lookups, Metrics, Phase
+from service.metrics import Intake, Lookups, Metrics, Phase, Writing
 from service.settings import Settings
 from service.text import Tokenizer
 
@@ -40,6 +40,7 @@ class Generator(Worker[Sequence, Generated]):
         self._scheduler: Scheduler[Sequence] = Scheduler(settings.max_rows, settings.max_prefill_words)
         self._batch: Batch[Sequence] = Batch(runtime)
         self._prefixes, self._lookups = PrefixCache(settings.prefix_cache_bytes), Lookups(metrics, self.name)
+        self._intake, self._writing = Intake(metrics, self.name, tokenizer.unknown_id), Writing(metrics, self.name)
         # Padding and unknown stand for no word: they are never written.
         self._barred = [tokenizer.padding_id, tokenizer.unknown_id]
         self._prefill, self._decode = Phase(metrics, self.name, "prefill"), Phase(metrics, self.name, "decode")
@@ -50,12 +51,19 @@ class Generator(Worker[Sequence, Generated]):
 
         Raises Overloaded or Unavailable, and then has accepted nothing.
         """
-        return self._accept(*open_request(prompts, self._tokenizer))
+        ticket, _ = self._take_in(prompts)
+        return ticket
 
     def stream(self, prompt: Prompt) -> tuple[Ticket[Generated], Sequence]:
         """As submit() of one prompt in one way, to be watched while it is written: see Sequence.published, Ticket.progress."""
-        ticket, leaders = open_request([prompt], self._tokenizer)
-        return self._accept(ticket, leaders), leaders[0]
+        ticket, leaders = self._take_in([prompt])
+        return ticket, leaders[0]
+
+    def _take_in(self, prompts: Rows[Prompt]) -> tuple[Ticket[Generated], list[Sequence]]:
+        ticket, leaders = open_request(prompts, self._tokenizer)
+        self._accept(ticket, leaders)
+        self._intake.observe(prompt.ids for prompt in prompts)
+        return ticket, leaders
 
     @property
     def _idle(self) -> bool:
@@ -174,6 +182,8 @@ class Generator(Worker[Sequence, Generated]):
         for barred in self._barred:
             logits[:, barred] = -np.inf
         chosen = choose(logits, [row.row for row in rows])
+        now_s = time.monotonic()
+        self._writing.step(len(rows))
         for place, (row, word, finite) in enumerate(zip(rows, chosen.ids, chosen.finite, strict=True)):
             if not finite:
                 row.ticket.fail(NoNumbers())
@@ -185,14 +195,17 @@ class Generator(Worker[Sequence, Generated]):
                 row.append(word, float(values[word]) - offset, [(other, float(values[other]) - offset) for other in top])
             else:
                 row.append(word)
+            if row.published == 1:
+                row.first_s = now_s
+                self._writing.begin(now_s - row.ticket.accepted_s)
             if row.finish_reason is not None:
+                self._writing.end(row.published, now_s - row.first_s)
                 self._finish(row, None)
             if row.ticket.progress is not None:
-                self._tell(row, row.ticket.progress)
+                self._tell(row, row.ticket.progress, now_s)
 
-    def _tell(self, row: Sequence, progress: Callable[[], None]) -> None:
+    def _tell(self, row: Sequence, progress: Callable[[], None], now_s: float) -> None:
         """Words that come in quick succession are told of together: nobody sees the difference, and every telling costs."""
-        now_s = time.monotonic()
         if row.published == 1 or now_s - row.told_s >= _TELL_EVERY_S:
             row.told_s = now_s
             progress()

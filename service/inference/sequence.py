@@ -70,7 +70,8 @@ class Sequence:
     """A part of a request on its way through the model. Two sequences are never the same one.
 
     consumed: words that the model has read; state: the row after them, while it stands in no batch; turn, riding: see Scheduler;
-    published: written words that may be shown, to whoever looks from another thread; told_s: when it was last told.
+    published: written words that may be shown, to whoever looks from another thread; first_s, told_s: when the first of them was
+    written, and when it was last told of them.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class Sequence:
         self.siblings: list[Sequence] = []
         self.leads = True  # reads the prompt, for its siblings too
         self.published = 0
-        self.told_s = 0.0
+        self.first_s = self.told_s = 0.0
         self.finish_reason: FinishReason | None = None
         self.bookmark: Bookmark | None = None
         self.wants_logprobs = options.log_probabilities or options.top_n_tokens > 0

@@ -8,6 +8,7 @@ from concurrent.futures import Future, InvalidStateError
 from typing import Generic, TypeVar
 
 from service.errors import InternalError, Overloaded, RequestError, TooLarge
+from service.logs import REQUEST_ID
 
 T = TypeVar("T")
 
@@ -16,7 +17,8 @@ class Ticket(Generic[T]):
     """A request of one or more parts. Its future gets all parts' results in order, or the first error.
 
     Cancelling the future is how a client leaves; whoever works on a part looks at `ended` before each step. work: what it may come
-    to, in the worker's own unit. progress: called by the worker's thread when there is something new to be seen of a part.
+    to, in the worker's own unit. request_id: of the HTTP request, for the log. progress: called by the worker's thread when
+    there is something new to be seen of a part.
     """
 
     def __init__(self, parts: int, work: int = 1) -> None:
@@ -24,7 +26,9 @@ class Ticket(Generic[T]):
         self.future: Future[list[T]] = Future()
         self.accepted_s = time.monotonic()
         self.started_s: float | None = None
+        self.ended_s: float | None = None
         self.ended = False
+        self.request_id = REQUEST_ID.get()
         self.progress: Callable[[], None] | None = None
         self._listeners: list[Callable[[], None]] = []
         self._results: dict[int, T] = {}
@@ -35,13 +39,14 @@ class Ticket(Generic[T]):
 
     @property
     def queue_s(self) -> float:
-        """Seconds from being accepted until a first part got its row."""
-        return (time.monotonic() if self.started_s is None else self.started_s) - self.accepted_s
+        """Seconds from being accepted until a first part got its row, or it ended without one."""
+        until_s = self.started_s or self.ended_s or time.monotonic()
+        return until_s - self.accepted_s
 
     @property
     def inference_s(self) -> float:
-        """Seconds since a first part got its row."""
-        return 0.0 if self.started_s is None else time.monotonic() - self.started_s
+        """Seconds since a first part got its row, until it ended."""
+        return 0.0 if self.started_s is None else (self.ended_s or time.monotonic()) - self.started_s
 
     def start(self) -> bool:
         """A part has got its row; True for the first one."""
@@ -86,6 +91,7 @@ class Ticket(Generic[T]):
 
     def _mark_ended(self) -> None:
         with self._lock:
+            self.ended_s = time.monotonic()
             self.ended = True  # an attribute, because it is asked for every row at every step
             listeners, self._listeners = self._listeners, []
         for listener in listeners:

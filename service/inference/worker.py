@@ -32,7 +32,7 @@ class Worker(ABC, Generic[P, R]):
         self.name = name
         self._longest_s = longest_s
         self._metrics = metrics
-        self._queue_seconds = metrics.queue_seconds.labels(name)
+        self._queue_seconds, self._inference_seconds = metrics.queue_seconds.labels(name), metrics.inference_seconds.labels(name)
         self._endings = {outcome: metrics.endings.labels(name, outcome) for outcome in OUTCOMES}
         self._rows_in_use, self._waiting_parts = metrics.rows_in_use.labels(name), metrics.waiting.labels(name)
         self._told = (0, 0)
@@ -119,7 +119,8 @@ class Worker(ABC, Generic[P, R]):
         try:
             work()
         except Exception as error:
-            log.exception("%s: a batch of %d rows failed", self.name, len(tickets))
+            requests = sorted({ticket.request_id for ticket in tickets})
+            log.exception("%s: a batch of %d rows failed", self.name, len(tickets), extra={"request_ids": requests})
             for ticket in tickets:
                 ticket.fail(error)
             return False
@@ -160,6 +161,8 @@ class Worker(ABC, Generic[P, R]):
         if outcome != "answer":
             self._someone_left = True
         self._endings[outcome].inc(ticket.parts)
+        if ticket.started_s is not None:
+            self._inference_seconds.observe(ticket.inference_s)
 
 
 def _outcome(ticket: Ticket[R]) -> str:

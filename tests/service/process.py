@@ -50,13 +50,10 @@ class Process(Server):
 
 
 def sample(metrics: str, name: str, **labels: str) -> float:
-    """The value of one sample of what /metrics tells; 0 where it was never counted."""
+    """The sum of all samples with these labels in what /metrics tells; 0 where it was never counted."""
     wanted = {f'{key}="{value}"' for key, value in labels.items()}
-    for line in metrics.splitlines():
-        found = re.fullmatch(rf"{name}(?:\{{(.*)\}})? (\S+)", line)
-        if found and wanted <= set((found[1] or "").split(",")):
-            return float(found[2])
-    return 0.0
+    lines = (re.fullmatch(rf"{name}(?:\{{(.*)\}})? (\S+)", line) for line in metrics.splitlines())
+    return sum(float(found[2]) for found in lines if found and wanted <= set((found[1] or "").split(",")))
 
 
 def environment(**settings: object) -> dict[str, str]:

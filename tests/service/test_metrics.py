@@ -1,12 +1,19 @@
 """service.metrics: everything is counted, under labels that nobody outside can write."""
 
-from typing import Any
+import math
+import platform
+import time
+from typing import Any, get_args
 
+import onnxruntime
+import pytest
 from fastapi.testclient import TestClient
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.http.schemas import ErrorType
 from service.metrics import CONTENT_TYPE, Metrics, Phase
+from service.version import VERSION
 from tests.conftest import CLASSIFIERS, GENERATORS
 from tests.service.http.ask import PROMPT, classify, generate
 from tests.service.http.test_app import ROUTES
@@ -37,12 +44,20 @@ def test_the_text_is_what_prometheus_reads(client: TestClient) -> None:
     assert ours == {
         "seqserve_requests",
         "seqserve_request_seconds",
+        "seqserve_encode_seconds",
         "seqserve_queue_seconds",
         "seqserve_inference_seconds",
+        "seqserve_first_word_seconds",
+        "seqserve_word_seconds",
+        "seqserve_batch_seconds",
         "seqserve_batch_rows",
         "seqserve_batches",
         "seqserve_padded_words",
         "seqserve_real_words",
+        "seqserve_read_words",
+        "seqserve_unknown_words",
+        "seqserve_generated_words",
+        "seqserve_score_entropy_ratio",
         "seqserve_inputs",
         "seqserve_rows_in_use",
         "seqserve_waiting",
@@ -54,6 +69,7 @@ def test_the_text_is_what_prometheus_reads(client: TestClient) -> None:
         "seqserve_model_info",
         "seqserve_model_loads",
         "seqserve_refused_models",
+        "seqserve_build_info",
     }
     assert all(families[name].documentation for name in ours)
     assert {"process_resident_memory_bytes", "python_info"} <= set(families)
@@ -61,27 +77,81 @@ def test_the_text_is_what_prometheus_reads(client: TestClient) -> None:
 
 def test_two_services_in_one_process_count_apart() -> None:
     first, second = Metrics(), Metrics()
-    first.requests.labels("/generate", "200").inc()
-    labels = {"route": "/generate", "status": "200"}
+    labels = {"route": "/generate", "model": "words", "status": "200", "outcome": "answer"}
+    first.requests.labels(**labels).inc()
     assert first.registry.get_sample_value("seqserve_requests_total", labels) == 1
     assert second.registry.get_sample_value("seqserve_requests_total", labels) is None
 
 
-def test_requests_are_counted_by_route_and_status(client: TestClient) -> None:
-    bodies: list[tuple[str, Any, str]] = [
-        ("/generate", {"inputs": PROMPT}, "200"),
-        ("/generate", {"inputs": ""}, "422"),
-        ("/generate", {"inputs": PROMPT, "model": "nothing"}, "404"),
-        ("/classify", {"inputs": PROMPT}, "200"),
-        ("/classify", {"inputs": ["a"] * 257}, "413"),
-        ("/livez", {}, "405"),
+def test_requests_are_counted_by_route_model_status_and_outcome(client: TestClient) -> None:
+    requests: list[tuple[str, Any, str, str, str]] = [
+        ("/generate", {"inputs": PROMPT}, GENERATE, "200", "answer"),
+        ("/generate", {"inputs": "\0"}, GENERATE, "422", "validation"),
+        ("/generate", {"inputs": 5}, "", "422", "validation"),
+        ("/generate", {"inputs": PROMPT, "model": "nothing"}, "", "404", "not_found"),
+        ("/generate_stream", {"inputs": PROMPT}, GENERATE, "200", "answer"),
+        ("/classify", {"inputs": PROMPT}, CLASSIFY, "200", "answer"),
+        ("/classify", {"inputs": ["a"] * 257}, "", "413", "too_large"),
+        ("/livez", {}, "", "405", "method_not_allowed"),
     ]
-    for path, body, _ in bodies:
+    for path, body, *_ in requests:
         for _ in range(3):
             client.post(path, json=body)
-    for path, _, status in bodies:
-        assert value(client, "seqserve_requests_total", route=path, status=status) == 3
-    assert value(client, "seqserve_request_seconds_count", route="/generate") == 9
+    for path, _, model, status, outcome in requests:
+        told = value(client, "seqserve_requests_total", route=path, model=model, status=status, outcome=outcome)
+        assert told == 3, (path, status)
+    assert value(client, "seqserve_request_seconds_count", route="/generate", model=GENERATE) == 6
+    assert value(client, "seqserve_request_seconds_count", route="/generate", model="") == 6
+
+
+def test_a_request_is_timed_where_it_is_encoded_waits_and_is_worked_on(client: TestClient) -> None:
+    before = time.monotonic()
+    for _ in range(5):
+        generate(client, max_new_tokens=50)
+        classify(client)
+    most_s = time.monotonic() - before
+    for model, route in ((GENERATE, "/generate"), (CLASSIFY, "/classify")):
+        parts = [f"seqserve_{part}_seconds" for part in ("encode", "queue", "inference")]
+        assert [value(client, f"{part}_count", model=model) for part in parts] == [5, 5, 5]
+        sums = [value(client, f"{part}_sum", model=model) for part in parts]
+        assert min(sums) > 0
+        assert sum(sums) <= value(client, "seqserve_request_seconds_sum", route=route) < most_s
+
+
+def test_who_waits_for_words_is_timed(client: TestClient) -> None:
+    words = [len(generate(client, max_new_tokens=most, details=True)["details"]["tokens"]) for most in (1, 30)]
+    assert words[0] == 1 < words[1]
+    assert value(client, "seqserve_first_word_seconds_count", model=GENERATE) == 2
+    assert value(client, "seqserve_word_seconds_count", model=GENERATE) == 1  # a single word has no other
+    assert value(client, "seqserve_generated_words_total", model=GENERATE) == sum(words)
+    rest_s = value(client, "seqserve_word_seconds_sum", model=GENERATE) * (words[1] - 1)
+    first_s = value(client, "seqserve_first_word_seconds_sum", model=GENERATE)
+    assert 0 < first_s + rest_s < value(client, "seqserve_request_seconds_sum", route="/generate")
+
+
+def test_words_that_a_model_does_not_know_are_counted(client: TestClient) -> None:
+    for ask, model in ((generate, GENERATE), (classify, CLASSIFY)):
+        ask(client, PROMPT)
+        read = value(client, "seqserve_read_words_total", model=model)
+        assert read > 0
+        assert value(client, "seqserve_unknown_words_total", model=model) == 0
+        ask(client, "쀍쀍 " + PROMPT)
+        assert value(client, "seqserve_unknown_words_total", model=model) == 1
+        assert value(client, "seqserve_read_words_total", model=model) == 2 * read + 1
+        client.post("/generate", json={"inputs": "쀍쀍", "parameters": {"best_of": 9}})  # refused: nobody has read it
+        assert value(client, "seqserve_unknown_words_total", model=model) == 1
+
+
+def test_how_sure_a_classifier_is_is_counted_once_a_text(client: TestClient) -> None:
+    scores = classify(client, [PROMPT, "a", "b c"])
+    told = -sum(one["score"] * math.log(one["score"]) for text in scores for one in text) / math.log(len(scores[0]))
+    assert value(client, "seqserve_score_entropy_ratio_count", model=CLASSIFY) == 3
+    assert value(client, "seqserve_score_entropy_ratio_sum", model=CLASSIFY) == pytest.approx(told, rel=1e-6)
+
+
+def test_what_it_is_made_of_is_told(client: TestClient) -> None:
+    built = {"version": VERSION, "python": platform.python_version(), "onnxruntime": onnxruntime.__version__, "provider": "cpu"}
+    assert value(client, "seqserve_build_info", **built) == 1
 
 
 def test_every_route_is_counted_under_its_own_name(client: TestClient) -> None:
@@ -110,18 +180,18 @@ def test_every_label_is_one_of_a_known_few(client: TestClient) -> None:
     generate(client, [PROMPT, "a"])
     classify(client, ["a", PROMPT])
     known = {
-        "model": {small.name for small in (*GENERATORS, *CLASSIFIERS)},
+        "model": {"", *(small.name for small in (*GENERATORS, *CLASSIFIERS))},
         "phase": {"prefill", "decode", "classify"},
-        "outcome": {"answer", "error", "deadline", "cancelled", "served", "refused"},
+        "outcome": {"answer", "left", "error", "cancelled", "served", "refused", "method_not_allowed", *get_args(ErrorType)},
         "reason": {"drained", "padding", "budget"},
         "result": {"hit", "miss"},
         "task": {"generate", "classify"},
-        "version": {"1"},
+        "version": {"1", VERSION},
     }
     for name, family in scrape(client).items():
         for one in family.samples if name.startswith("seqserve_") else []:
             for label, text in one.labels.items():
-                assert label in (*known, "route", "status", "le")
+                assert label in (*known, "route", "status", "le", "python", "onnxruntime", "provider")
                 assert text in known.get(label, {text})
 
 
@@ -166,9 +236,9 @@ def test_a_phase_counts_a_batch_by_its_time_its_rows_and_its_words() -> None:
     labels = {"model": "words", "phase": "prefill"}
     samples = {
         name: metrics.registry.get_sample_value(f"seqserve_{name}", labels)
-        for name in ("inference_seconds_sum", "inference_seconds_count", "batch_rows_sum", "batch_rows_count")
+        for name in ("batch_seconds_sum", "batch_seconds_count", "batch_rows_sum", "batch_rows_count")
     }
-    assert samples == {"inference_seconds_sum": 0.75, "inference_seconds_count": 2, "batch_rows_sum": 5, "batch_rows_count": 2}
+    assert samples == {"batch_seconds_sum": 0.75, "batch_seconds_count": 2, "batch_rows_sum": 5, "batch_rows_count": 2}
     assert metrics.registry.get_sample_value("seqserve_padded_words_total", {"model": "words"}) == 15
     assert metrics.registry.get_sample_value("seqserve_real_words_total", {"model": "words"}) == 10
 
@@ -193,7 +263,7 @@ def test_batches_are_counted_by_phase(client: TestClient) -> None:
     assert value(client, "seqserve_batch_rows_count", model=GENERATE, phase="prefill") == 1
     # The prompt's last word is read by the step that says the first one.
     assert value(client, "seqserve_batch_rows_count", model=GENERATE, phase="decode") == details["generated_tokens"]
-    assert value(client, "seqserve_inference_seconds_count", model=GENERATE, phase="prefill") == 1
+    assert value(client, "seqserve_batch_seconds_count", model=GENERATE, phase="prefill") == 1
     assert value(client, "seqserve_queue_seconds_count", model=GENERATE) == 1
 
 

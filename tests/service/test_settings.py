@@ -45,6 +45,9 @@ READ = {
     "read_timeout_s": ("88", 88.0),
     "max_header_bytes": ("89", 89),
     "log_level": ("debug", "debug"),
+    "log_format": ("console", "console"),
+    "access_log": ("true", True),
+    "traces": ("1", True),
 }
 
 WRONG = {
@@ -60,6 +63,9 @@ WRONG = {
     "versions": ["a", "a=", "a=0", "=1", "a=1=2", "a=-1", "a=latest", "a=1234567890", "a=1;b=2"],
     "prefix_cache_bytes": ["-1", "1.5", "much", ""],
     "log_level": ["loud"],
+    "log_format": ["xml", ""],
+    "access_log": ["perhaps", ""],
+    "traces": ["otlp", ""],
     **{
         name: ["0", "-5", "1.5", "many", ""]
         for name in (

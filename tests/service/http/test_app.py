@@ -29,7 +29,10 @@ from service.errors import (
     TooLarge,
     Unavailable,
 )
-from service.http.app import HANDLERS, Envelope, answer_to, create_app
+from service.http.app import create_app
+from service.http.envelope import Envelope, Teller
+from service.http.record import Record
+from service.http.refusals import HANDLERS, answer_to
 from service.metrics import Metrics
 from service.settings import Settings
 from tests.service.http.ask import PROMPT, classify, generate, refusal, stream
@@ -183,7 +186,9 @@ def test_the_body_of_an_answer_does_not_tell_the_time(service: TestClient) -> No
     ],
 )
 def test_every_error_of_the_tree_becomes_an_answer(error: RequestError, status: int, error_type: str) -> None:
-    answer = answer_to(error)
+    record = Record("an-id")
+    answer = answer_to(error, record)
+    assert record.outcome == error_type
     assert answer.status_code == status
     assert json.loads(bytes(answer.body)) == {"error": "a sentence", "error_type": error_type}
     assert answer.headers.get("retry-after") == ("7" if status == 429 else None)
@@ -218,12 +223,13 @@ def broken(metrics: Metrics) -> Iterator[TestClient]:
     async def breaks_straight(scope: Scope, receive: Receive, send: Send) -> None:
         await (await breaks(Request(scope, receive)))(scope, receive, send)
 
-    with TestClient(Envelope(app, metrics, {"/straight": breaks_straight})) as client:
+    with TestClient(Envelope(app, {"/straight": breaks_straight}, Teller(metrics))) as client:
         yield client
 
 
-def counted(registry: CollectorRegistry, route: str, status: int) -> float | None:
-    return registry.get_sample_value("seqserve_requests_total", {"route": route, "status": str(status)})
+def counted(registry: CollectorRegistry, route: str, status: int, outcome: str = "internal") -> float | None:
+    labels = {"route": route, "model": "", "status": str(status), "outcome": outcome}
+    return registry.get_sample_value("seqserve_requests_total", labels)
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/breaks"), ("POST", "/straight")])
@@ -237,9 +243,8 @@ def test_a_route_that_breaks_is_answered_in_our_form_without_anything_internal(
     assert response.headers["x-request-id"] == "my-id"
     assert float(response.headers["x-total-time"]) > 0
     assert counted(metrics.registry, path, 500) == 1
-    (record,) = [record for record in caplog.records if record.name == "service.http.app"]
+    (record,) = [record for record in caplog.records if record.name == "service.http.envelope"]
     assert record.levelno == logging.ERROR
-    assert "my-id" in record.getMessage()
     assert record.exc_info is not None
     assert broken.get("/works").text == "fine"
 

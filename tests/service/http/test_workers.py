@@ -9,9 +9,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from service.version import VERSION
 from tests.service.conftest import ENDLESS
 from tests.service.damage import copy_version, flip_byte
-from tests.service.process import Process, eventually, run, running
+from tests.service.process import Process, eventually, run, running, sample
 
 ADMIN = "key-of-the-operator"
 
@@ -46,10 +47,46 @@ def test_whichever_is_asked_tells_the_totals_of_all(several: Process) -> None:
     for _ in range(5):
         text = httpx2.get(f"http://127.0.0.1:{several.port}/metrics").text
         lines = text.splitlines()
-        assert 'seqserve_requests_total{route="/generate",status="200"} 30.0' in lines
+        assert sample(text, "seqserve_requests_total", route="/generate", model=ENDLESS, status="200", outcome="answer") == 30
+        assert sample(text, "seqserve_build_info", version=VERSION) == 1
         assert f'seqserve_inputs_total{{model="{ENDLESS}",outcome="answer"}} 30.0' in lines
         assert f'seqserve_rows_in_use{{model="{ENDLESS}"}} 0.0' in lines
         assert f'seqserve_model_info{{model="{ENDLESS}",task="generate",version="2"}} 1.0' in lines
+
+
+def test_one_that_has_only_begun_to_write_what_it_counts_hides_nothing(several: Process) -> None:
+    environment = Path(f"/proc/{workers(several)[0]}/environ").read_bytes().split(b"\0")
+    (folder,) = [Path(line.partition(b"=")[2].decode()) for line in environment if line.startswith(b"PROMETHEUS_MULTIPROC_DIR=")]
+    (folder / "counter_999999.db").touch()
+    assert ask(several).status_code == 200
+    assert several.metric("seqserve_requests_total", route="/generate") == 1
+
+
+def test_what_the_processes_use_is_told_of_all_and_never_falls(several: Process) -> None:
+    """Not of the worker that happens to be asked; and processor time that was used stays used when a worker has ended."""
+
+    def told(name: str) -> float:
+        return sample(httpx2.get(f"http://127.0.0.1:{several.port}/metrics").text, f"process_{name}")
+
+    def resident(pid: int) -> int:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def is_of_all() -> bool:
+        return told("resident_memory_bytes") == pytest.approx(sum(map(resident, (several.popen.pid, *workers(several)))), rel=0.05)
+
+    eventually(is_of_all)  # once all have started
+    assert told("open_fds") > 3 * 10
+    before, seconds = workers(several), told("cpu_seconds_total")
+    os.kill(before[0], signal.SIGKILL)
+    eventually(lambda: before[0] not in workers(several) and ask(several).status_code == 200)
+    assert told("cpu_seconds_total") >= seconds > 0
+
+
+def test_when_the_one_that_looks_after_them_is_killed_they_end_too(several: Process) -> None:
+    pids = workers(several)
+    several.popen.kill()
+    several.popen.wait(10)
+    eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
 
 
 def test_one_that_is_killed_comes_back_and_no_request_of_the_others_fails(several: Process) -> None:
@@ -111,7 +148,7 @@ def test_told_to_stop_all_answer_what_runs_and_end_well(number: signal.Signals, 
             thread.join(60)
     assert [len(response.json()["generated_text"].split()) for response in found] == [6000] * 4
     assert code == 0
-    assert "Traceback" not in log
+    assert "Traceback" not in log, log.replace("\\n", "\n")
 
 
 def test_told_twice_all_end_at_once(models: Path) -> None:

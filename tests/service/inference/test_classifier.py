@@ -67,7 +67,7 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def classifier(artifact: Artifact, runtime: Gated, metrics: Metrics) -> Iterator[Classifier]:
-    classifier = Classifier(runtime, artifact.tokenizer.padding_id, Settings(max_waiting=64, max_batch_words=200), metrics)
+    classifier = Classifier(runtime, artifact.tokenizer, Settings(max_waiting=64, max_batch_words=200), metrics)
     yield classifier
     runtime.gate.set()
     classifier.close(20)
@@ -121,7 +121,7 @@ def test_unknown_words_keep_their_characters_among_those_of_other_texts(small_mo
     texts = ["고래", "오늘 날씨가", "고래 whale 고래", "whale 오늘", "whales", " ".join(["고래", "상어", "whale"] * 9)]
     alone = [runtime.classify_texts([read(text)])[0] for text in texts]
     assert len({row.tobytes() for row in alone}) == len(texts)
-    classifier = Classifier(runtime, artifact.tokenizer.padding_id, Settings(max_waiting=64, max_batch_words=200), metrics)
+    classifier = Classifier(runtime, artifact.tokenizer, Settings(max_waiting=64, max_batch_words=200), metrics)
     hold(classifier, runtime)
     tickets = [classifier.submit([read(text)]) for text in texts] + [classifier.submit([read(text) for text in texts])]
     runtime.gate.set()

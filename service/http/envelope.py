@@ -1,0 +1,157 @@
+"""Around every request: who may ask and whether anyone may, an id, an answer whatever it meets, and what is told of it."""
+
+import itertools
+import logging
+import re
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import RequestError
+from service.http.docs import ASSETS
+from service.http.drain import Drain
+from service.http.exchange import ClientLeft, header
+from service.http.keys import Keys
+from service.http.record import LEFT, Record, open_record
+from service.http.refusals import answer_to
+from service.logs import REQUEST_ID
+from service.metrics import Metrics
+
+if TYPE_CHECKING:
+    from service.http.traces import Traces
+
+log = logging.getLogger(__name__)
+access_log = logging.getLogger("service.access")
+
+WATCHING = frozenset({"/livez", "/readyz", "/health", "/metrics"})
+OPEN = WATCHING | {"/docs", "/openapi.json"}  # who has no key may still read what there is to ask
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+
+
+class Teller:
+    """Tells of a request that is over: the metrics always, the log and the traces where they are wanted."""
+
+    def __init__(self, metrics: Metrics, logs: bool = False, traces: "Traces | None" = None) -> None:
+        self._metrics, self._logs, self._traces = metrics, logs, traces
+        self._known: dict[tuple[str, str, int, str], Collectors] = {}
+
+    def tell(self, scope: Scope, record: Record, route: str) -> None:
+        """route: as it was written, not as it was asked for."""
+        seconds = record.total_s
+        key = (route, record.model, record.status, record.outcome)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = Collectors(self._metrics, *key)
+        found.observe(record, seconds)
+        if self._logs:
+            _log_access(scope, record, route, seconds)
+        if self._traces is not None:
+            self._traces.tell(scope, record, route)
+
+
+class Collectors:
+    """Those of one way in which requests end, looked up once: the labels cost as much as the counting."""
+
+    def __init__(self, metrics: Metrics, route: str, model: str, status: int, outcome: str) -> None:
+        self._requests = metrics.requests.labels(route, model, str(status), outcome)
+        self._request_seconds = metrics.request_seconds.labels(route, model)
+        self._encode_seconds = metrics.encode_seconds.labels(model) if model else None
+
+    def observe(self, record: Record, seconds: float) -> None:
+        self._requests.inc()
+        self._request_seconds.observe(seconds)
+        if self._encode_seconds is not None and record.encode_s:
+            self._encode_seconds.observe(record.encode_s)
+
+
+class Envelope:
+    """The application that the server runs."""
+
+    def __init__(
+        self, app: FastAPI, straight: Mapping[str, ASGIApp], teller: Teller, keys: Keys | None = None, drain: Drain | None = None
+    ) -> None:
+        """straight: what answers POST requests of these paths; to find it by app's routes costs as much as to read the body."""
+        self._app, self._straight, self._teller, self._keys = app, straight, teller, keys
+        self.drain = drain or Drain()
+        self.state = app.state
+        # No secret, only different from all others: asking the system for randomness each time can cost more than the model.
+        self._ids, self._number = secrets.token_hex(8), itertools.count(1)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        record = open_record(scope, self._request_id(scope))
+        REQUEST_ID.set(record.id)  # a request has a task of its own, and a task a context
+        path = scope["path"] if scope["method"] == "POST" and not scope.get("root_path") else ""
+        straight = self._straight.get(path)
+        self.drain.running += 1
+        try:
+            await self._answer(straight or self._app, scope, receive, self._sender(send, record), record)
+        finally:
+            self.drain.running -= 1
+            self._teller.tell(scope, record, path if straight else str(getattr(scope.get("route"), "path", "other")))
+
+    def end_all(self) -> None:
+        """Every request that is running ends now."""
+        self.state.registry.close(0.0)
+
+    async def _answer(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, record: Record) -> None:
+        try:
+            self._admit(scope)
+            await app(scope, receive, send)
+        except Exception as error:
+            if not isinstance(error, RequestError | ClientLeft):
+                log.error("%s %s broke", scope["method"], scope["path"], exc_info=error)
+            answer = answer_to(error, record)
+            if not record.status:
+                with suppress(ClientLeft):
+                    await answer(scope, receive, send)
+
+    def _sender(self, send: Send, record: Record) -> Send:
+        """send, with headers of ours."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                record.status = message["status"]
+                total_s = f"{record.total_s:.6f}".encode()
+                message["headers"] += [(b"x-request-id", record.id.encode()), (b"x-total-time", total_s)]
+                if self.drain.begun:
+                    message["headers"].append((b"connection", b"close"))
+            try:
+                await send(message)
+            except (RuntimeError, OSError) as error:
+                if "closed" not in str(error):  # as uvloop says it of a connection that its client has reset
+                    raise
+                record.outcome = LEFT
+                raise ClientLeft from error
+
+        return send_with_headers
+
+    def _admit(self, scope: Scope) -> None:
+        """Raises Unavailable or Unauthorized for who is not answered; machines that watch this one always are."""
+        if scope["path"] not in WATCHING:
+            self.drain.check()
+            if self._keys is not None and scope["path"] not in OPEN and not scope["path"].startswith(ASSETS):
+                self._keys.check(scope)
+
+    def _request_id(self, scope: Scope) -> str:
+        given = header(scope, b"x-request-id")
+        if given is not None and _REQUEST_ID.fullmatch(given):
+            return given.decode()
+        return f"{self._ids}{next(self._number):012x}"
+
+
+def _log_access(scope: Scope, record: Record, route: str, seconds: float) -> None:
+    """A line a request, with what its time went into."""
+    told: dict[str, object] = {"route": route, "status": record.status, "outcome": record.outcome, "total_s": round(seconds, 6)}
+    if record.model:
+        told |= {"model": record.model, "encode_s": round(record.encode_s, 6)}
+    if (ticket := record.ticket) is not None:
+        told |= {"inputs": ticket.parts, "queue_s": round(ticket.queue_s, 6), "inference_s": round(ticket.inference_s, 6)}
+    access_log.info("%s %s", scope["method"], route, extra=told)

@@ -1,0 +1,52 @@
+"""Errors as answers: one form, whatever ended the request and wherever."""
+
+from typing import Any
+
+from fastapi import Request, Response
+from starlette.exceptions import HTTPException
+
+from service.errors import InternalError, Overloaded, RequestError, Unauthorized
+from service.http.exchange import ClientLeft
+from service.http.record import LEFT, Record, record_of
+from service.http.schemas import ErrorAnswer
+
+_CLIENT_LEFT = 499  # nginx's number for it; nobody reads it but the metrics
+
+
+def answer_to(error: Exception, record: Record) -> Response:
+    """What a client is told of whatever ended its request."""
+    if isinstance(error, ClientLeft):
+        record.outcome = LEFT
+        return Response(status_code=_CLIENT_LEFT)
+    if not isinstance(error, RequestError):
+        error = InternalError("something went wrong here; the log has it under the request id")
+    headers = {}
+    if isinstance(error, Overloaded):
+        headers["retry-after"] = str(error.retry_after_s)
+    if isinstance(error, Unauthorized):
+        headers["www-authenticate"] = "Bearer"
+    return _refusal(record, error.status, error.error_type, str(error), headers)
+
+
+def _refusal(record: Record, status: int, error_type: str, sentence: str, headers: dict[str, str] | None = None) -> Response:
+    record.outcome = error_type
+    content = ErrorAnswer.model_validate({"error": sentence, "error_type": error_type}).model_dump_json()
+    return Response(content, status, headers, media_type="application/json")
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    return answer_to(error, record_of(request.scope))
+
+
+async def _refuse_route(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    path, record = request.url.path, record_of(request.scope)
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        told = f"{path} takes {allowed}, not {request.method}"
+        return _refusal(record, 405, "method_not_allowed", told, {"allow": allowed})
+    return _refusal(record, 404, "not_found", f"there is no {path}; /docs lists what there is")
+
+
+# For the routes that FastAPI finds; what goes straight is answered by the envelope in the same way.
+HANDLERS: Any = {HTTPException: _refuse_route, RequestError: _refuse, ClientLeft: _refuse, Exception: _refuse}
