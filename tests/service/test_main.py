@@ -1,6 +1,7 @@
 """`python -m service`: starts, stops as it is told, and says in one line why it cannot."""
 
 import signal
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -8,9 +9,10 @@ import httpx2
 import onnxruntime as ort
 import pytest
 
+from tests.conftest import ROOT
 from tests.service.conftest import ENDLESS
 from tests.service.http.ask import events, written
-from tests.service.process import Process, run, running
+from tests.service.process import START, Process, environment, run, running
 
 NO_CUDA = pytest.mark.skipif("CUDAExecutionProvider" in ort.get_available_providers(), reason="needs an onnxruntime without CUDA")
 
@@ -116,3 +118,15 @@ def test_a_port_that_is_taken_ends_it_with_a_line_that_says_so(server: Process, 
     assert ended.returncode not in (0, -signal.SIGTERM)
     assert "address already in use" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_told_to_stop_while_it_loads_it_ends_well(service_models: Path) -> None:
+    """Where it is the first process of a container it would not hear of it otherwise, and be killed much later."""
+    with subprocess.Popen(
+        START, cwd=ROOT, env=environment(port=0, models=service_models), stderr=subprocess.PIPE, text=True
+    ) as popen:
+        assert popen.stderr is not None
+        assert "serving" in popen.stderr.readline()  # the first of several
+        popen.terminate()
+        assert popen.wait(30) == 0
+        assert "Traceback" not in popen.stderr.read()

@@ -270,6 +270,14 @@ def test_what_is_no_http_passes_the_envelope_by(metrics: Metrics, service_settin
         assert generate(client, max_new_tokens=1)
 
 
+def test_pages_of_other_hosts_may_not_read_answers(service: TestClient) -> None:
+    for method in ("POST", "OPTIONS"):
+        asking = {"origin": "https://example.org", "access-control-request-method": "POST"}
+        response = service.request(method, "/classify", json={"inputs": PROMPT}, headers=asking)
+        assert response.status_code == (200 if method == "POST" else 405)
+        assert not [name for name in response.headers if name.startswith("access-control")]
+
+
 # ------------------------------------------------------------------------------------------------------------ metrics
 
 
