@@ -52,7 +52,9 @@ bench: $(DEV)/installed ## measure the service beside the bare onnxruntime loop,
 bench-training: $(DEV)/installed ## measure the training loop beside PyTorch's language model example, in one run
 	$(DEV)/bin/python -m tests.bench.training $(ARGS)
 
-image: IMAGE_ARGS += -t $(IMAGE) -t $(IMAGE):$(VERSION) --build-arg LOCK=$(LOCK)
+# The plain names are those of requirements.lock; with another lock it is seqserve:latest-cuda and seqserve:VERSION-cuda.
+FLAVOUR = $(LOCK:requirements%.lock=%)
+image: IMAGE_ARGS += -t $(IMAGE):latest$(FLAVOUR) -t $(IMAGE):$(VERSION)$(FLAVOUR) --build-arg LOCK=$(LOCK)
 image: ## build the image that serves with docker, podman or buildah
 	$(BUILD)
 

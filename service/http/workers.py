@@ -79,7 +79,7 @@ class Workers:
         def unblock() -> None:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
-        return subprocess.Popen(  # noqa: S603 - nothing of it comes from outside
+        return subprocess.Popen(  # nothing of it comes from outside  # noqa: S603  # nosec B603
             [sys.executable, "-m", "service", *told],
             env=self._environment,
             pass_fds=[listener, lifeline],

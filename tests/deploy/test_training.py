@@ -1,4 +1,4 @@
-"""The manifests and images: that their parts fit together, and that a Job goes on where an earlier pod of it stopped."""
+"""The Job that trains: it fits its image and volumes, and goes on where an earlier pod of it stopped."""
 
 import os
 import re
@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import yaml
 
-from service.version import VERSION
 from tests.conftest import ROOT
 
 TRAINING = ROOT / "deploy" / "training"
@@ -108,10 +107,10 @@ def test_every_thread_of_every_process_has_a_core() -> None:
     assert str(threads) == container["resources"]["requests"]["cpu"] == container["resources"]["limits"]["cpu"]
 
 
-def test_the_image_that_trains_has_the_version_that_is_built() -> None:
-    kustomization = documents("kustomization.yaml")[0]
-    assert [(image["name"], image["newTag"]) for image in kustomization["images"]] == [("seqserve-training", VERSION)]
-    assert kustomization["labels"][0]["pairs"]["app.kubernetes.io/version"] == VERSION
+def test_the_script_lies_in_the_image_where_the_job_looks_for_it() -> None:
+    copied = re.search(r"^COPY deploy/training/train\.sh (\S+)$", (ROOT / "Dockerfile.training").read_text(encoding="utf-8"), re.M)
+    assert copied is not None
+    assert pod()["containers"][0]["command"] == ["sh", copied[1]]
 
 
 def test_the_image_that_trains_has_the_versions_that_were_tested_and_no_tool_of_the_developers() -> None:
