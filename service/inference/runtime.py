@@ -235,6 +235,7 @@ def _open_session(where: str, graph: bytes, provider: Provider, threads: int) ->
     except Exception as error:  # onnxruntime raises classes of its own, all of them Exception
         raise ArtifactError(f"{where}: onnxruntime cannot load the graph: {_first_line(error)}") from error
     session.disable_fallback()
+    session._model_bytes = None  # kept for a fallback; the weights stand in the session, and need not stand here again
     if session.get_providers()[0] != _PROVIDERS[provider]:
         raise SettingsError(
             f"SEQSERVE_PROVIDER={provider}, but onnxruntime fell back to {session.get_providers()[0]}: no usable device"

@@ -1,5 +1,6 @@
 """service.inference.runtime: a row's bits are its own, state is data, and a wrong graph is refused."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,15 @@ def test_rows_of_characters_that_nobody_asks_for_change_no_bit(runtime: Runtime)
     for more in (1, 2, 7, 100):
         others = np.concatenate([grams, np.full((more, grams.shape[1]), 5)])
         assert np.array_equal(runtime.classify(ids, lengths, others), expected)
+
+
+def test_the_weights_are_not_kept_twice(tmp_path: Path) -> None:
+    artifact = load(publish_small(tmp_path / "models", SMALLS[2], tmp_path / "scratch"))
+    before = sys.getrefcount(artifact.graph)
+    runtime = Runtime(artifact)
+    after = sys.getrefcount(artifact.graph)  # an assertion holds on to what it looks at
+    assert after == before
+    assert runtime.manifest is artifact.manifest
 
 
 def test_a_state_is_not_changed_by_the_step_that_reads_it(runtime: Runtime) -> None:
