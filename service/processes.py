@@ -10,7 +10,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-_SMALLEST = {"process_start_time_seconds", "process_max_fds"}  # of which a sum would say nothing
+_BEGAN = "process_start_time_seconds"  # of which a sum would say nothing
 _CPU = "process_cpu_seconds"
 _USER, _SYSTEM = 13, 14  # of the children that have ended, after the command's name in /proc/PID/stat; see proc(5)
 
@@ -70,7 +70,7 @@ def _add(total: Metric, metric: Metric) -> None:
     if total is metric:
         return
     value = metric.samples[0].value
-    if metric.name in _SMALLEST:
+    if metric.name == _BEGAN:
         total.samples[0] = total.samples[0]._replace(value=min(total.samples[0].value, value))
     else:
         _increase(total, value)

@@ -15,6 +15,7 @@ from service.metrics import Metrics
 from service.settings import Settings
 from service.version import VERSION
 from tests.conftest import ROOT
+from tests.monitoring.documents import alerts
 from training.preset import PRESETS, STARTERS, load_config, preset_names
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -87,6 +88,11 @@ def test_the_docs_tell_every_metric_with_its_labels() -> None:
     metrics = Metrics()
     ours = [one for one in metrics.registry._collector_to_names if isinstance(one, MetricWrapperBase)]
     assert {name: labels.strip() for name, labels in told.items()} == {one._name: ", ".join(one._labelnames) for one in ours}
+
+
+def test_the_docs_tell_every_alert() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    assert [name for name in alerts() if f"`{name}`" not in page] == []
 
 
 def test_the_readme_tells_every_setting_with_its_default_and_meaning() -> None:

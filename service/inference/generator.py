@@ -41,6 +41,7 @@ class Generator(Worker[Sequence, Generated]):
         self._batch: Batch[Sequence] = Batch(runtime)
         self._prefixes, self._lookups = PrefixCache(settings.prefix_cache_bytes), Lookups(metrics, self.name)
         self._intake, self._writing = Intake(metrics, self.name, tokenizer.unknown_id), Writing(metrics, self.name)
+        self._parked = metrics.parked.labels(self.name)
         # Padding and unknown stand for no word: they are never written.
         self._barred = [tokenizer.padding_id, tokenizer.unknown_id]
         self._prefill, self._decode = Phase(metrics, self.name, "prefill"), Phase(metrics, self.name, "decode")
@@ -100,7 +101,7 @@ class Generator(Worker[Sequence, Generated]):
             sequence.state = self._batch.row(sequence)
         if sequence.ticket.progress is not None:
             sequence.ticket.progress()  # it may take a while until there is more
-        self._metrics.parked.labels(self.name).inc()
+        self._parked.inc()
 
     def _read(self, chunks: Rows[Chunk[Sequence]]) -> None:
         """Feeds every sequence the next chunk of its prompt."""

@@ -33,6 +33,7 @@ class Worker(ABC, Generic[P, R]):
         self._longest_s = longest_s
         self._metrics = metrics
         self._queue_seconds, self._inference_seconds = metrics.queue_seconds.labels(name), metrics.inference_seconds.labels(name)
+        self._refused = metrics.refused.labels(name)  # told as 0 until the first, or nobody could see it come
         self._endings = {outcome: metrics.endings.labels(name, outcome) for outcome in OUTCOMES}
         self._rows_in_use, self._waiting_parts = metrics.rows_in_use.labels(name), metrics.waiting.labels(name)
         self._told = (0, 0)
@@ -77,7 +78,7 @@ class Worker(ABC, Generic[P, R]):
             try:
                 self._door.enter(ticket, lambda work: min(self._pace.seconds(work), self._longest_s))
             except Overloaded:
-                self._metrics.refused.labels(self.name).inc(ticket.parts)
+                self._refused.inc(ticket.parts)
                 raise
             self._tickets.add(ticket)
             self._arrived += parts
