@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
+from service.allocator import give_back
 from service.artifact import Manifest, Task
 from service.choices import Choices
 from service.errors import ArtifactError, InvalidRequest, NotFound, SettingsError, Unavailable
@@ -45,6 +46,7 @@ class Registry:
         self._closed = False
         self.models: dict[str, Model] = {}
         self.refresh(at_once=True)
+        give_back()
         for fault in self._default_faults():
             log.warning("%s", fault)
 
@@ -236,9 +238,15 @@ class Registry:
         """It answers what it has accepted, in a thread of its own, and is forgotten."""
         manifest = model.manifest
         self._metrics.forget_model(manifest.name, str(manifest.version), manifest.task)
-        longest_s = self._settings.request_timeout_s + CLOSE_TIMEOUT_S
-        threading.Thread(target=model.worker.close, args=(longest_s, True), name=f"leaving-{model.label}", daemon=True).start()
-        self._leaving = [leaving for leaving in self._leaving if leaving.worker.running] + [model]
+        self._leaving.append(model)
+        threading.Thread(target=self._see_off, args=(model,), name=f"leaving-{model.label}", daemon=True).start()
+
+    def _see_off(self, model: Model) -> None:
+        model.worker.close(self._settings.request_timeout_s + CLOSE_TIMEOUT_S, replaced=True)
+        with self._changing:
+            self._leaving.remove(model)
+        del model
+        give_back()
 
     def _find(self, name: str | None, default: str, task: Task) -> Model:
         model = self.models.get(default if name is None else name)
