@@ -1,6 +1,6 @@
 # Everything sets itself up: Python 3.11 or newer and make are enough. `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: python-is-new-enough help serve test train check format bench bench-training image image-training lock audit clean
+.PHONY: python-is-new-enough help serve test train check format bench bench-training image image-training rules monitoring-test lock audit clean
 
 PYTHON ?= python3
 IMAGE ?= seqserve
@@ -14,6 +14,7 @@ LOCK ?= requirements.lock
 SERVE := .venv-serve$(LOCK:requirements%.lock=%)
 DEV := .venv
 AUDIT := .venv-audit
+RULE := deploy/monitoring/prometheusrule.yaml
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
@@ -25,7 +26,7 @@ else buildah build --format docker $(IMAGE_ARGS) .; fi
 endef
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(SERVE)/installed ## start the service on 127.0.0.1:8000 (settings: SEQSERVE_* in the environment)
 	exec $(SERVE)/bin/python -m service
@@ -65,6 +66,13 @@ image-training: ## build the image that trains, several GB of it CUDA, as deploy
 audit: $(AUDIT)/installed .venv-checkov/installed $(SERVE)/installed ## lint images, code and manifests, look for known vulnerabilities, list what is served (SBOM)
 	@mkdir -p $(dir $(SBOM))
 	$(AUDIT)/bin/python -m tests.audit.run --environment $(SERVE) --sbom $(SBOM)
+
+rules: ## write the Prometheus operator's object anew from deploy/monitoring/rules.yaml
+	{ sed '/^spec:$$/q' $(RULE); sed 's/^\(.\)/  \1/' deploy/monitoring/rules.yaml; } > $(RULE).new
+	mv $(RULE).new $(RULE)
+
+monitoring-test: $(DEV)/installed ## alert rules and dashboard against a real Prometheus (apt-get install prometheus)
+	$(DEV)/bin/python -m pytest -o python_files="test_*.py check_*.py" tests/monitoring $(ARGS)
 
 lock: $(UV) ## write the lock files anew from pyproject.toml
 	$(UV) pip compile -q --universal --generate-hashes --python-version 3.11 $(UPGRADE) pyproject.toml -o requirements.lock
