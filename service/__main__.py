@@ -1,21 +1,22 @@
-"""`python -m service`: read Settings, load the models, run the server."""
+"""`python -m service`: read Settings, load the models, run the server; or try the models without one."""
 
 import argparse
 import gc
 import os
+import re
 import signal
 import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from service.errors import SettingsError
+from service.errors import RequestError, SettingsError
 from service.logs import configure_logs
-from service.settings import PREFIX, Settings, load_settings
+from service.settings import PREFIX, Settings, describe_settings, load_settings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns 2, after one line on standard error, where the settings ask for what cannot be had."""
+    """Returns 2, after one line on standard error, where the settings or the command ask for what cannot be had."""
     arguments = _parser().parse_args(argv)
     # Until the server listens to it: to be stopped is no fault, and the first process of a container would not hear of it. Nothing
     # has been begun that would have to be ended, and an exception might come up anywhere.
@@ -26,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         typed = {} if arguments.workers is None else {f"{PREFIX}WORKERS": arguments.workers}
         settings = load_settings({**os.environ, **typed})
+        if arguments.command is not None:
+            return _try_out(settings, arguments)
         configure_logs(settings)
         if settings.workers > 1 and arguments.listener is None:
             from service.http.workers import supervise
@@ -36,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             hold_on_to(arguments.lifeline)
         return _serve(settings, arguments.listener, arguments.shared)
-    except SettingsError as error:
+    except (SettingsError, RequestError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
@@ -56,16 +59,47 @@ def _serve(settings: Settings, listener: int | None, shared: Path | None) -> int
     return 0
 
 
+def _try_out(settings: Settings, arguments: argparse.Namespace) -> int:
+    # What they have to say is not for the log.
+    configure_logs(settings if "log_level" in settings.model_fields_set else settings.model_copy(update={"log_level": "error"}))
+    if arguments.command == "check":
+        from service.check import check
+
+        findings = list(check(settings))
+        print(*(finding.text for finding in findings), sep="\n")
+        return 0 if all(finding.is_good for finding in findings) else 1
+    from service.ask import ask
+
+    for line in ask(settings, arguments.text, arguments.model, arguments.words):
+        print(line)
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m service", description="Serve the models of a folder over HTTP. Settings are SEQSERVE_* in the environment."
+        prog="python -m service",
+        description="Serve the models of a folder over HTTP. Ends with 2 where the settings are wrong.",
+        epilog=f"settings, from the environment:\n{describe_settings()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--workers", metavar="N", help="processes that share the port (SEQSERVE_WORKERS)")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands, in place of serving")
+    commands.add_parser("check", help="verify the settings and every model; ends with 1 where something is wrong")
+    trial = commands.add_parser("ask", help="continue and label a text without a server")
+    trial.add_argument("text", metavar="TEXT")
+    trial.add_argument("--model", metavar="NAME", help="the model to ask; otherwise those of /generate and /classify")
+    trial.add_argument("--words", metavar="N", type=_count, default=20, help="the most words that are written (%(default)s)")
     # What a process is told by the one that started it.
     parser.add_argument("--listener", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--lifeline", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--shared", type=Path, help=argparse.SUPPRESS)
     return parser
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch("[1-9][0-9]{0,3}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 9999")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from service import artifact
 from service.artifact import Manifest
+from service.errors import ArtifactError, SettingsError
 from service.inference.classifier import Classifier
 from service.inference.generator import Generator
 from service.inference.runtime import Runtime
@@ -30,6 +31,15 @@ class Model:
 
 def open_model(folder: Path, settings: Settings, metrics: Metrics) -> Model:
     """The version in folder, its worker started. Raises ArtifactError where it must not serve, SettingsError where none could."""
+    try:
+        return _open(folder, settings, metrics)
+    except (ArtifactError, SettingsError):
+        raise
+    except Exception as error:  # whatever else is wrong with one folder must not take the others down
+        raise ArtifactError(f"{folder.parent.name}/{folder.name}: cannot be loaded: {type(error).__name__}") from error
+
+
+def _open(folder: Path, settings: Settings, metrics: Metrics) -> Model:
     loaded = artifact.load(folder)
     runtime = Runtime(loaded, settings.provider, settings.operator_threads)
     runtime.warm_up(settings.max_rows)

@@ -47,7 +47,7 @@ class Registry:
         self.models: dict[str, Model] = {}
         self.refresh(at_once=True)
         give_back()
-        for fault in self._default_faults():
+        for fault in self.warnings():
             log.warning("%s", fault)
 
     @property
@@ -84,6 +84,10 @@ class Registry:
         chosen = {"generate_model", "classify_model"} & self._settings.model_fields_set
         return stopped + self._pin_faults() + (self._default_faults(chosen) if chosen else [])
 
+    def warnings(self) -> list[str]:
+        """What is asked for and does not serve, be it by a default that nobody chose."""
+        return self._pin_faults() + self._default_faults()
+
     # Changes, one at a time; each may take seconds, and none holds up a request.
 
     def refresh(self, at_once: bool = False) -> None:
@@ -119,7 +123,7 @@ class Registry:
             serving = self.models.get(name)
             for folder in self._folders(name):
                 below = serving is not None and int(folder.name) < serving.manifest.version
-                if below and (model := self._open(name, folder)) is not None:
+                if below and (model := self._open(folder)) is not None:
                     self._settle_on(name, int(folder.name), model)
                     return
             raise NotFound(f"{name}: there is no good version below the one that serves")
@@ -148,7 +152,7 @@ class Registry:
         serving = self.models.get(name)
         if serving is not None and serving.manifest.version == version:
             return None
-        model = self._open(name, folder)
+        model = self._open(folder)
         if model is None:
             reasons = {(refused.name, refused.version): refused.reason for refused in self.refused}
             raise InvalidRequest(reasons[name, version])
@@ -191,20 +195,16 @@ class Registry:
                 return
             if self._shelf.is_refused(folder) or not (self._shelf.settled(folder) or at_once):
                 continue
-            if (model := self._open(name, folder)) is not None:
+            if (model := self._open(folder)) is not None:
                 self._put_up(model)
                 return
 
-    def _open(self, name: str, folder: Path) -> Model | None:
+    def _open(self, folder: Path) -> Model | None:
         """The version in folder, ready to serve; None where it was refused, aloud."""
         try:
             model = open_model(folder, self._settings, self._metrics)
-        except SettingsError:
-            raise
         except ArtifactError as error:
             self._refuse(folder, str(error))
-        except Exception as error:  # whatever else is wrong with one folder must not take the others down
-            self._refuse(folder, f"{name}/{folder.name}: cannot be loaded: {type(error).__name__}")
         else:
             self._shelf.accept(folder)
             return model

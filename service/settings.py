@@ -126,6 +126,12 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         raise SettingsError(f"{PREFIX}{name.upper()}{shown}: {first['msg']}") from error
 
 
+def describe_settings() -> str:
+    """A line for every setting: its variable, its default and what it is for."""
+    fields = Settings.model_fields.items()
+    return "\n".join(f"  {PREFIX}{name.upper()} ({field.default}): {field.description}" for name, field in fields)
+
+
 def available_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     """Cores this process may use: its affinity, cut by the cgroup's quota (v2 or v1), never the host's count."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

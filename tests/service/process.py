@@ -98,7 +98,12 @@ def serving(app: ASGIApp, send_buffer: int | None = None, settings: Settings | N
 
 def run(**settings: object) -> subprocess.CompletedProcess[str]:
     """A service that is expected to end by itself."""
-    return subprocess.run(START, cwd=ROOT, env=environment(**{"port": 0, **settings}), capture_output=True, text=True, timeout=60)
+    return command(**{"port": 0, **settings})
+
+
+def command(*arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
+    """`python -m service` with arguments that do not have it serve."""
+    return subprocess.run([*START, *arguments], cwd=ROOT, env=environment(**settings), capture_output=True, text=True, timeout=60)
 
 
 def eventually(condition: Callable[[], bool], within_s: float = 30) -> None:

@@ -9,10 +9,11 @@ import httpx2
 import onnxruntime as ort
 import pytest
 
+from service.settings import Settings
 from tests.conftest import ROOT
 from tests.service.conftest import ENDLESS
 from tests.service.http.ask import events, written
-from tests.service.process import START, Process, environment, run, running
+from tests.service.process import START, Process, command, environment, run, running
 
 NO_CUDA = pytest.mark.skipif("CUDAExecutionProvider" in ort.get_available_providers(), reason="needs an onnxruntime without CUDA")
 
@@ -130,3 +131,17 @@ def test_told_to_stop_while_it_loads_it_ends_well(service_models: Path) -> None:
         popen.terminate()
         assert popen.wait(30) == 0
         assert "Traceback" not in popen.stderr.read()
+
+
+def test_help_tells_every_setting_with_its_variable() -> None:
+    told = command("--help")
+    assert told.returncode == 0
+    for name, field in Settings.model_fields.items():
+        assert f"SEQSERVE_{name.upper()} ({field.default}): {field.description}" in told.stdout
+    assert "--lifeline" not in told.stdout  # what processes tell one another
+
+
+def test_a_command_that_there_is_not_ends_it_with_2() -> None:
+    ended = command("serve-it")
+    assert ended.returncode == 2
+    assert "invalid choice" in ended.stderr

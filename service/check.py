@@ -1,0 +1,60 @@
+"""`python -m service check`: what would serve with these settings, what would not, and why."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+from service import artifact
+from service.errors import ArtifactError
+from service.http.keys import Keys
+from service.metrics import Metrics
+from service.model import Model, open_model
+from service.registry import Registry
+from service.settings import Settings
+
+
+class Finding(NamedTuple):
+    """A line for a person."""
+
+    text: str
+    is_good: bool
+
+
+def check(settings: Settings) -> Iterator[Finding]:
+    """One finding for every version in the folder, and one for whatever else is wrong.
+
+    Raises SettingsError where the service would not start.
+    """
+    Keys(settings)
+    metrics = Metrics(settings.provider)
+    with closing(Registry(settings, metrics)) as registry:
+        refused = {settings.models / one.name / str(one.version): one.reason for one in registry.refused}
+        for folder in (folder for _, folders in artifact.versions(settings.models) for folder in folders):
+            serving = registry.models.get(folder.parent.name)
+            if serving is not None and serving.manifest.version == int(folder.name):
+                yield _good(serving, "serves, the default" if registry.is_default(serving.manifest) else "serves")
+            elif folder in refused:
+                yield _wrong(refused[folder])
+            else:
+                yield _tried(folder, settings, metrics)
+        yield from map(_wrong, registry.warnings())
+
+
+def _tried(folder: Path, settings: Settings, metrics: Metrics) -> Finding:
+    """A version that does not serve now, but might be rolled back to."""
+    try:
+        model = open_model(folder, settings, metrics)
+    except ArtifactError as error:
+        return _wrong(str(error))
+    model.worker.close(0.0)
+    return _good(model, "could serve")
+
+
+def _good(model: Model, verdict: str) -> Finding:
+    manifest = model.manifest
+    return Finding(f"{model.label:<28} {manifest.task:<8} {manifest.cell:<4}  {verdict}", is_good=True)
+
+
+def _wrong(reason: str) -> Finding:
+    return Finding(f"wrong: {reason}", is_good=False)
