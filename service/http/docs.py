@@ -1,10 +1,10 @@
-"""GET /docs and /openapi.json, without any outside host: the page's files come from an installed package."""
+"""GET /docs, /redoc and /openapi.json, without any outside host: the page's files come from an installed package."""
 
 from importlib.resources import files
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
-from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
@@ -14,6 +14,11 @@ from service.http.requests import ClassifyRequest, GenerateRequest, PinRequest
 from service.http.schemas import ErrorAnswer, StreamEvent
 
 ASSETS = "/docs/assets"
+# Both pages have a script of their own inside, and Redoc would fetch a picture of its makers from their host.
+_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; worker-src blob:"
+)
 _REFERENCE = "#/components/schemas/{model}"
 _ERRORS = {
     401: "No API key, where keys are set",
@@ -82,13 +87,26 @@ def docs_routes(app: FastAPI) -> APIRouter:
     @router.get("/docs")
     async def docs(request: Request) -> Response:
         root = request.scope.get("root_path", "")
-        return get_swagger_ui_html(
+        page = get_swagger_ui_html(
             openapi_url=f"{root}/openapi.json",
             title=f"{app.title}: API",
             swagger_js_url=f"{root}{ASSETS}/swagger-ui-bundle.js",
             swagger_css_url=f"{root}{ASSETS}/swagger-ui.css",
             swagger_favicon_url=f"{root}{ASSETS}/favicon.png",
         )
+        return _at_home(page)
+
+    @router.get("/redoc")
+    async def redoc(request: Request) -> Response:
+        root = request.scope.get("root_path", "")
+        page = get_redoc_html(
+            openapi_url=f"{root}/openapi.json",
+            title=f"{app.title}: API",
+            redoc_js_url=f"{root}{ASSETS}/redoc.standalone.js",
+            redoc_favicon_url=f"{root}{ASSETS}/favicon.png",
+            with_google_fonts=False,
+        )
+        return _at_home(page)
 
     @router.get("/openapi.json")
     async def openapi() -> dict[str, Any]:
@@ -96,6 +114,12 @@ def docs_routes(app: FastAPI) -> APIRouter:
 
     app.mount(ASSETS, StaticFiles(directory=str(files("fastapi_offline") / "static")), name="docs-assets")
     return router
+
+
+def _at_home(page: Response) -> Response:
+    """A page that asks no other host for anything."""
+    page.headers["content-security-policy"] = _POLICY
+    return page
 
 
 def describe_api(app: FastAPI) -> dict[str, Any]:

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 access_log = logging.getLogger("service.access")
 
 WATCHING = frozenset({"/livez", "/readyz", "/health", "/metrics"})
-OPEN = WATCHING | {"/docs", "/openapi.json"}  # who has no key may still read what there is to ask
+OPEN = WATCHING | {"/docs", "/redoc", "/openapi.json"}  # who has no key may still read what there is to ask
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 

@@ -49,6 +49,7 @@ ROUTES = {
     "/health": "GET",
     "/metrics": "GET",
     "/docs": "GET",
+    "/redoc": "GET",
     "/openapi.json": "GET",
 }
 

@@ -1,4 +1,4 @@
-"""GET /docs and /openapi.json: whole, true, and without any outside host."""
+"""GET /docs, /redoc and /openapi.json: whole, true, and without any outside host."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from service.http.requests import ClassifyRequest, GenerateParameters, GenerateR
 from service.http.schemas import Details, ErrorAnswer, GenerateAnswer, StreamDetails, StreamEvent
 from tests.service.http.test_app import ROUTES
 
-DOCUMENTED = {path: method.lower() for path, method in ROUTES.items() if path not in ("/docs", "/openapi.json")} | {
+DOCUMENTED = {path: method.lower() for path, method in ROUTES.items() if path not in ("/docs", "/redoc", "/openapi.json")} | {
     f"/models/{{name}}/{change}": "post" for change in ("pin", "rollback", "load", "unload")
 }
 
@@ -42,7 +42,7 @@ def within(value: Any) -> Iterator[dict[str, Any]]:
         yield from within(child)
 
 
-@pytest.fixture(scope="module", params=["/docs"])
+@pytest.fixture(scope="module", params=["/docs", "/redoc"])
 def page(request: pytest.FixtureRequest, service: TestClient) -> Response:
     response = service.get(request.param)
     assert response.status_code == 200
