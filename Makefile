@@ -1,6 +1,6 @@
 # Everything sets itself up: Python 3.11 or newer and make are enough. `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: python-is-new-enough help serve test train check format bench bench-training image image-training rules monitoring-test lock audit clean
+.PHONY: python-is-new-enough help serve test train check format bench bench-training image image-training rules monitoring-test walk lock audit clean
 
 PYTHON ?= python3
 IMAGE ?= seqserve
@@ -70,6 +70,9 @@ audit: $(AUDIT)/installed .venv-checkov/installed $(SERVE)/installed ## lint ima
 rules: ## write the Prometheus operator's object anew from deploy/monitoring/rules.yaml
 	{ sed '/^spec:$$/q' $(RULE); sed 's/^\(.\)/  \1/' deploy/monitoring/rules.yaml; } > $(RULE).new
 	mv $(RULE).new $(RULE)
+
+walk: $(DEV)/installed ## type the README into a fresh clone, as it stands (port 8000, minutes)
+	$(DEV)/bin/python -m pytest --timeout=1800 tests/walk/walk_readme.py $(ARGS)
 
 monitoring-test: $(DEV)/installed ## alert rules and dashboard against a real Prometheus (apt-get install prometheus)
 	$(DEV)/bin/python -m pytest -o python_files="test_*.py check_*.py" tests/monitoring $(ARGS)
