@@ -78,6 +78,14 @@ def test_every_preset_is_valid_and_names_a_source_that_anyone_can_reach(preset: 
         assert re.search(r"github\.com|archive\.ics\.uci\.edu", config.source)
 
 
+@pytest.mark.parametrize(
+    "page", sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/*.md")}), ids=lambda page: page.name
+)
+def test_every_link_of_a_page_leads_to_a_file(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not link.startswith("https://") and not (page.parent / link).exists()] == []
+
+
 def test_the_docs_tell_every_metric_with_its_labels() -> None:
     text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     told = {
