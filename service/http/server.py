@@ -20,6 +20,7 @@ from service.settings import Settings
 
 log = logging.getLogger(__name__)
 
+QUIET_S = 0.3  # without a request until connections are closed: who has just read an answer to the end may be asking again
 LAST_S = 2.0  # that answers have to get out when every request has ended
 
 
@@ -30,22 +31,26 @@ class Server(uvicorn.Server):
         """end_all: gives every request that is still running its end."""
         super().__init__(config)
         self._drain, self._drain_s, self._end_all = drain, drain_s, end_all
-        self._ends_s = 0.0
+        self._busy_s = self._ends_s = 0.0
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._drain.begun:
             signal.signal(sig, signal.SIG_DFL)
             os.kill(os.getpid(), sig)
-            return
+            os._exit(128 + sig)  # the first process of a container is not ended by a signal that it does not handle
         log.info("told to stop: %d requests are running", self._drain.running)
         self._drain.begin()
-        self._ends_s = time.monotonic() + self._drain_s
+        self._busy_s = time.monotonic()
+        self._ends_s = self._busy_s + self._drain_s
 
     async def on_tick(self, counter: int) -> bool:
         if self._drain.begun and not self.should_exit:
-            if not self._drain.running:
+            now_s = time.monotonic()
+            if self._drain.running:
+                self._busy_s = now_s
+            if now_s - self._busy_s >= QUIET_S:
                 self.should_exit = True
-            elif time.monotonic() >= self._ends_s:
+            elif now_s >= self._ends_s:
                 log.warning("%d requests have run for longer than SEQSERVE_DRAIN_S after the signal", self._drain.running)
                 await asyncio.to_thread(self._end_all)
                 self.should_exit = True

@@ -95,6 +95,7 @@ class Workers:
         """The first time each is asked to end well, the second time none is asked."""
         number = signal.SIGKILL if self._stopping else signal.SIGTERM
         self._stopping = True
+        self._listener.close()  # or who connects after the last of them has gone would wait here for nobody
         for place in self._places:
             if place.process is not None:
                 place.process.send_signal(number)
