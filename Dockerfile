@@ -5,7 +5,8 @@
 #
 # Nothing here is for BuildKit alone. Build with --format docker where that is a choice: OCI's format drops HEALTHCHECK.
 
-# One base for both stages, because the virtual environment is tied to the interpreter that made it.
+# One base for both stages, because the virtual environment is tied to the interpreter that made it. A tag, not a digest: whoever
+# pins one must also look after its security updates, which a build with --pull brings by itself.
 FROM docker.io/library/python:3.12-slim AS base
 
 # The image brings the standard library without bytecode, and no container could write any: every start and every health
@@ -18,10 +19,12 @@ FROM base AS builder
 ARG LOCK=requirements.lock
 COPY ${LOCK} /build/requirements.lock
 
-# Wheels only: nothing is compiled, and no package's build script runs. The environment itself gets no pip.
+# Wheels only: nothing is compiled, and no package's build script runs. The environment itself gets no pip, and the packages' own
+# tests are no use to anybody here.
 RUN python -m venv --without-pip /opt/venv \
     && pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --no-deps --only-binary :all: \
         --require-hashes --requirement /build/requirements.lock \
+    && find /opt/venv -type d -name tests -prune -exec rm -r {} + \
     && python -m compileall -q --invalidation-mode unchecked-hash /opt/venv
 
 COPY models /app/models
@@ -62,6 +65,9 @@ HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
         c = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('SEQSERVE_PORT', '8000')), timeout=4); \
         c.request('GET', '/livez'); sys.exit(c.getresponse().status != 200)"]
 
+# The same as the default: told once it answers what runs and ends, told twice it ends.
+STOPSIGNAL SIGTERM
+
 ENTRYPOINT ["python", "-m", "service"]
 
 ARG VERSION=dev
@@ -70,4 +76,5 @@ LABEL org.opencontainers.image.title="seqserve" \
       org.opencontainers.image.description="Serves word-level RNN, GRU and LSTM models over HTTP" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="docker.io/library/python:3.12-slim"

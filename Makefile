@@ -1,6 +1,6 @@
 # Everything sets itself up: Python 3.11 or newer and make are enough. `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: python-is-new-enough help serve test train check format bench bench-training image image-training rules monitoring-test walk lock audit clean
+.PHONY: python-is-new-enough help serve test train check format bench bench-training image image-training image-test rules monitoring-test walk lock audit clean
 
 PYTHON ?= python3
 IMAGE ?= seqserve
@@ -66,6 +66,10 @@ image-training: ## build the image that trains, several GB of it CUDA, as deploy
 audit: $(AUDIT)/installed .venv-checkov/installed $(SERVE)/installed ## lint images, code and manifests, look for known vulnerabilities, list what is served (SBOM)
 	@mkdir -p $(dir $(SBOM))
 	$(AUDIT)/bin/python -m tests.audit.run --environment $(SERVE) --sbom $(SBOM)
+
+# Its first test builds the image, at first on a base image that it may have to make.
+image-test: $(DEV)/installed ## build the image and prove in containers what it promises (needs root on Linux, and says what else)
+	$(DEV)/bin/python -m pytest --timeout=900 tests/container $(ARGS)
 
 rules: ## write the Prometheus operator's object anew from deploy/monitoring/rules.yaml
 	{ sed '/^spec:$$/q' $(RULE); sed 's/^\(.\)/  \1/' deploy/monitoring/rules.yaml; } > $(RULE).new
