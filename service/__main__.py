@@ -2,6 +2,7 @@
 
 import argparse
 import gc
+import logging
 import os
 import re
 import signal
@@ -13,6 +14,8 @@ from pathlib import Path
 from service.errors import RequestError, SettingsError
 from service.logs import configure_logs
 from service.settings import PREFIX, Settings, describe_settings, load_settings
+
+log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _serve(settings: Settings, listener: int | None, shared: Path | None) -> int:
     # Only now: what is wrong with the settings is told at once, and the libraries too are loaded without the collector.
     from service.http.app import create_app
+    from service.http.listener import address, bind
     from service.http.server import serve, server_config
 
     app = create_app(settings, shared)
@@ -54,8 +58,12 @@ def _serve(settings: Settings, listener: int | None, shared: Path | None) -> int
     # A request leaves next to nothing that counting references does not free: it need not be looked for after every few.
     gc.set_threshold(20_000, 10, 10)
     gc.enable()
-    inherited = None if listener is None else socket.socket(fileno=listener)
-    serve(server_config(app, settings), app.drain, settings.drain_s, app.end_all, inherited)
+    if listener is None:
+        port = bind(settings)
+        log.info("running on %s", address(settings, port))
+    else:
+        port = socket.socket(fileno=listener)
+    serve(server_config(app, settings), app.drain, settings.drain_s, app.end_all, port)
     return 0
 
 

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from service.http.connection import bounded
 from service.http.drain import Drain
+from service.http.listener import BACKLOG, spread
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -57,19 +58,16 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-def serve(
-    config: uvicorn.Config, drain: Drain, drain_s: float, end_all: Callable[[], None], listener: socket.socket | None = None
-) -> None:
-    """Until a signal ends it; on a socket that listens already, where one is given."""
+def serve(config: uvicorn.Config, drain: Drain, drain_s: float, end_all: Callable[[], None], listener: socket.socket) -> None:
+    """Answers who connects to a socket that listens, until a signal ends it."""
     with suppress(KeyboardInterrupt):
-        Server(config, drain, drain_s, end_all).run(None if listener is None else [listener])
+        Server(config, drain, drain_s, end_all).run(spread(listener))
 
 
 def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        host=settings.host,
-        port=settings.port,
+        backlog=BACKLOG,
         http=bounded(settings.max_header_bytes, settings.read_timeout_s),
         log_config=None,
         access_log=False,

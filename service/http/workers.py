@@ -19,11 +19,11 @@ from pathlib import Path
 
 from prometheus_client.multiprocess import mark_process_dead
 
+from service.http.listener import address, bind
 from service.settings import PREFIX, Settings
 
 log = logging.getLogger(__name__)
 
-BACKLOG = 2048
 CHOICES = "choices.json"
 WRONG = 2  # exit code of a worker whose settings ask for what cannot be had: no other one would fare better
 SHORT_S = 10.0  # a worker that dies sooner than this is begun anew after a while
@@ -117,17 +117,12 @@ class Workers:
 
 
 def supervise(settings: Settings) -> int:
-    """Serves with settings.workers processes until a signal ends them. Returns the exit code."""
-    try:
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        listener = socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        log.error("%s:%d: %s", settings.host, settings.port, (error.strerror or str(error)).lower())
-        return 1
+    """Serves with settings.workers processes until a signal ends them. Returns the exit code. Raises SettingsError."""
+    listener = bind(settings)
     with listener, tempfile.TemporaryDirectory(prefix="seqserve-") as folder:
         key = settings.state_key.get_secret_value() if settings.state_key else secrets.token_hex(32)
         told = {"PROMETHEUS_MULTIPROC_DIR": folder, f"{PREFIX}STATE_KEY": key, f"{PREFIX}WORKERS": str(settings.workers)}
-        log.info("running on http://%s:%d with %d workers", settings.host, listener.getsockname()[1], settings.workers)
+        log.info("running on %s with %d workers", address(settings, listener), settings.workers)
         return Workers(settings.workers, listener, Path(folder), {**os.environ, **told}).run()
 
 

@@ -174,7 +174,7 @@ def test_settings_that_cannot_be_had_end_all_with_2_and_not_again_and_again(mode
 
 def test_a_port_that_is_taken_is_told(several: Process, models: Path) -> None:
     ended = run(models=models, workers=2, port=several.port)
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert "address already in use" in ended.stderr
 
 

@@ -1,0 +1,62 @@
+import asyncio
+import os
+import socket
+
+import pytest
+import uvloop
+
+from service.errors import SettingsError
+from service.http.listener import LISTENERS, address, bind, spread
+from service.settings import Settings
+
+
+@pytest.mark.parametrize(("host", "reached"), [("127.0.0.1", "http://127.0.0.1:{}"), ("::1", "http://[::1]:{}")])
+def test_it_says_where_it_is_reached(settings: Settings, host: str, reached: str) -> None:
+    with bind(settings.model_copy(update={"host": host, "port": 0})) as listener:
+        assert address(settings.model_copy(update={"host": host}), listener) == reached.format(listener.getsockname()[1])
+
+
+def test_a_port_that_is_taken_is_named(settings: Settings) -> None:
+    with bind(settings.model_copy(update={"host": "127.0.0.1", "port": 0})) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(SettingsError, match=f"127.0.0.1:{port}: address already in use"):
+            bind(settings.model_copy(update={"host": "127.0.0.1", "port": port}))
+
+
+def test_a_host_that_is_not_ours_is_named(settings: Settings) -> None:
+    with pytest.raises(SettingsError, match="192.0.2.1:0: cannot assign requested address"):
+        bind(settings.model_copy(update={"host": "192.0.2.1", "port": 0}))
+
+
+def test_a_worker_that_begins_leaves_the_others_accepting(settings: Settings) -> None:
+    """They share one socket: were it set to block for a moment, one of them could wait in accept() until the next client comes."""
+    with bind(settings.model_copy(update={"host": "127.0.0.1", "port": 0})) as theirs:
+        theirs.setblocking(False)
+        for each in spread(socket.socket(fileno=os.dup(theirs.fileno()))):
+            each.close()
+        assert not os.get_blocking(theirs.fileno())
+
+
+def test_many_that_knock_at_once_are_let_in_within_a_few_rounds_of_the_loop(settings: Settings) -> None:
+    async def rounds_until_all_are_in(knocking: int) -> int:
+        loop, taken, rounds = asyncio.get_running_loop(), 0, 0
+
+        class Door(asyncio.Protocol):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                nonlocal taken
+                taken += 1
+                transport.close()
+
+        with bind(settings.model_copy(update={"host": "127.0.0.1", "port": 0})) as listener:
+            clients = [socket.create_connection(listener.getsockname()) for _ in range(knocking)]
+            servers = [await loop.create_server(Door, sock=each) for each in spread(listener)]
+            while taken < knocking:
+                rounds += 1
+                await asyncio.sleep(0)
+            for closing in [*servers, *clients]:
+                closing.close()
+        return rounds
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        knocking = 4 * LISTENERS
+        assert runner.run(rounds_until_all_are_in(knocking)) < knocking / 4
