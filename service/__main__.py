@@ -63,7 +63,7 @@ def _serve(settings: Settings, listener: int | None, shared: Path | None) -> int
         log.info("running on %s", address(settings, port))
     else:
         port = socket.socket(fileno=listener)
-    serve(server_config(app, settings), app.drain, settings.drain_s, app.end_all, port)
+    serve(server_config(app, settings, app.gate), app.drain, settings.drain_s, app.end_all, port)
     return 0
 
 

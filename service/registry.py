@@ -202,7 +202,7 @@ class Registry:
     def _open(self, folder: Path) -> Model | None:
         """The version in folder, ready to serve; None where it was refused, aloud."""
         try:
-            model = open_model(folder, self._settings, self._metrics)
+            model = open_model(folder, self._settings, self._metrics, meanwhile=bool(self.models))
         except ArtifactError as error:
             self._refuse(folder, str(error))
         else:

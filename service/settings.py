@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     max_prefill_words: Positive = Field(256, description="padded prompt words read between two generation steps")
     max_batch_words: Positive = Field(2048, description="padded words in one classification batch")
     max_waiting: Positive = Field(1024, description="inputs that a model has accepted and not answered; more get 429")
+    max_requests: Positive = Field(
+        1024, description="requests that a process works on at a time; more get 429 before they are read"
+    )
     max_inputs: Positive = Field(256, description="inputs in one request; more get 413")
     max_input_characters: Positive = Field(20_000, description="characters of one input; more get 413")
     max_body_bytes: Positive = Field(1_000_000, description="bytes of a request's body; more get 413")

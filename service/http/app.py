@@ -18,6 +18,7 @@ from service.http.docs import docs_routes
 from service.http.drain import Drain
 from service.http.envelope import Envelope, Teller
 from service.http.exchange import LeanRoute
+from service.http.gate import Gate
 from service.http.generate import generate_routes
 from service.http.health import health_routes
 from service.http.keys import Keys
@@ -77,7 +78,9 @@ def create_app(settings: Settings, shared: Path | None = None) -> Envelope:
     for router in (*inference, *others, health_routes(registry, drain, metrics)):
         app.include_router(router)
     straight = {route.path: route.app for router in inference for route in router.routes if isinstance(route, LeanRoute)}
-    return Envelope(app, straight, Teller(metrics, settings.access_log, traces), keys, drain)
+    teller = Teller(metrics, settings.access_log, traces)
+    gate = Gate(settings.max_requests, straight, drain, teller.tell_refused)
+    return Envelope(app, straight, teller, keys, drain, gate)
 
 
 def _state_key(settings: Settings) -> bytes:

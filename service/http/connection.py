@@ -8,26 +8,37 @@ from typing import Any, ClassVar, cast
 from pydantic_core import to_json
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service.errors import Overloaded
+from service.http.gate import Gate
 from service.http.stream import ABORT
+
+_TOO_MANY = to_json({"error": "more is asked than can be answered; try again in 1 s", "error_type": Overloaded.error_type})
+# Ready, for it must cost far less than an answer.
+_REFUSAL = b"HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/json\r\nretry-after: 1\r\ncontent-length: %d\r\n\r\n%b" % (
+    len(_TOO_MANY),
+    _TOO_MANY,
+)
 
 
 class Connection(HttpToolsProtocol):
-    """May be cut off by a response; and its client must begin a request in time, and with few words.
+    """May be cut off by a response; and its client must begin a request in time, and with few words, and while the gate is open.
 
     Closing one waits until its client has read everything, which may be never: it has a while for that.
     """
 
     max_head_bytes: ClassVar[int]
     read_timeout_s: ClassVar[float]
+    gate: ClassVar[Gate | None]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._refused = False
+        self._refused = self._turned_away = False
         self._timer: asyncio.TimerHandle | None = None
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_head()
+        self._leave()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -57,19 +68,28 @@ class Connection(HttpToolsProtocol):
         self._end_head()
         if self._head_bytes > self.max_head_bytes:
             self._refuse_head()
+        elif self._is_too_much():
+            self._turn_away()
         else:
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         self._unparsed = 0  # this may be what is left of a request that was answered before it was there: no header
-        if not self._refused:
+        if not self._refused and not self._turned_away:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if not self._refused:
+        if self._turned_away:
+            self._turned_away = False
+            self._end_head()
+            self._keep_or_close()
+        elif not self._refused:
+            if self.gate is not None:
+                self.gate.enter(self)
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
+        self._leave()
         super().on_response_complete()
         if self.transport.is_closing():
             self._abort_unless_read()
@@ -81,6 +101,30 @@ class Connection(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, "validation", "this is no HTTP request")
 
+    def _is_too_much(self) -> bool:
+        """What costs work, and does not follow on a request that is still being answered on this connection."""
+        if self.gate is None or not self.gate.shut or self.url not in self.gate.costly or self.parser.get_method() != b"POST":
+            return False
+        return self.cycle is None or self.cycle.response_complete
+
+    def _turn_away(self) -> None:
+        """The body is still to come, and gets the time that headers have."""
+        assert self.gate is not None
+        self._turned_away = True
+        self.transport.write(_REFUSAL)
+        self.gate.tell(self.url.decode())
+        self._await_head()
+
+    def _keep_or_close(self) -> None:
+        if self.parser.should_keep_alive():
+            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        else:
+            self.transport.close()
+
+    def _leave(self) -> None:
+        if self.gate is not None:
+            self.gate.leave(self)
+
     def _await_head(self) -> None:
         self._unparsed = self._head_bytes = 0
         self._timer = self.loop.call_later(self.read_timeout_s, self._give_up)
@@ -91,8 +135,8 @@ class Connection(HttpToolsProtocol):
             self._timer = None
 
     def _give_up(self) -> None:
-        """A client that has sent nothing is not told anything: nothing was asked."""
-        if self._unparsed:
+        """A client that has sent nothing is not told anything: nothing was asked, or it was refused already."""
+        if self._unparsed and not self._turned_away:
             self._refuse(408, "deadline", "the headers of the request did not come in time")
         else:
             self.transport.close()
@@ -119,6 +163,7 @@ class Connection(HttpToolsProtocol):
             self.loop.call_later(self.read_timeout_s, self._abort_unless_read, left)
 
 
-def bounded(max_head_bytes: int, read_timeout_s: float) -> type[Connection]:
+def bounded(max_head_bytes: int, read_timeout_s: float, gate: Gate | None = None) -> type[Connection]:
     """Connections with these bounds: uvicorn makes them, and knows none."""
-    return type("BoundedConnection", (Connection,), {"max_head_bytes": max_head_bytes, "read_timeout_s": read_timeout_s})
+    bounds = {"max_head_bytes": max_head_bytes, "read_timeout_s": read_timeout_s, "gate": gate}
+    return type("BoundedConnection", (Connection,), bounds)

@@ -44,16 +44,19 @@ class _Events(Response):
     media_type = "text/event-stream"
 
 
-def operation(request: type[BaseModel], answers: Any, summary: str) -> dict[str, Any]:
-    """What OpenAPI says of a route that reads its body itself; answers: every form that its answer may have."""
-    return _describe(request, summary, {"model": answers, "description": "A list in gives a list out, in order"})
+def operation(request: type[BaseModel], answers: Any, summary: str, event: type[BaseModel] | None = None) -> dict[str, Any]:
+    """What OpenAPI says of a route that reads its body itself; answers: every form that its answer may have.
+
+    event: where it may also answer with server-sent events.
+    """
+    events = {} if event is None else {"content": _events(event)}
+    return _describe(request, summary, {"model": answers, "description": "A list in gives a list out, in order", **events})
 
 
 def stream(request: type[BaseModel], event: type[BaseModel], summary: str) -> dict[str, Any]:
-    """The same of a route that answers with server-sent events."""
+    """The same of a route that always answers so."""
     described = f"Server-sent events: `data:` and one {event.__name__} a word, and where it ends early one ErrorAnswer"
-    answer = {"content": _content(event, _Events.media_type), "description": described}
-    return _describe(request, summary, answer) | {"response_class": _Events}
+    return _describe(request, summary, {"content": _events(event), "description": described}) | {"response_class": _Events}
 
 
 def change(answer: type[BaseModel], summary: str, request: type[BaseModel] | None = None) -> dict[str, Any]:
@@ -77,8 +80,19 @@ def _errors(told: dict[int, str]) -> dict[int, Any]:
     return {status: {"content": _content(ErrorAnswer), "description": text} for status, text in told.items()}
 
 
-def _content(model: type[BaseModel], media_type: str = "application/json") -> dict[str, Any]:
-    return {media_type: {"schema": {"$ref": _REFERENCE.format(model=model.__name__)}}}
+def _content(model: type[BaseModel]) -> dict[str, Any]:
+    return {"application/json": {"schema": _reference(model)}}
+
+
+def _events(event: type[BaseModel]) -> dict[str, Any]:
+    """One event, as OpenAPI 3.2 describes them: an object whose data is text, and what that text is."""
+    told: dict[str, Any] = {"type": "string", "contentMediaType": "application/json"}
+    told |= {"contentSchema": {"anyOf": [_reference(event), _reference(ErrorAnswer)]}}
+    return {_Events.media_type: {"schema": {"type": "object", "properties": {"data": told}, "required": ["data"]}}}
+
+
+def _reference(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": _REFERENCE.format(model=model.__name__)}
 
 
 def docs_routes(app: FastAPI) -> APIRouter:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import RequestError
+from service.errors import Overloaded, RequestError
 from service.http.docs import ASSETS
 from service.http.drain import Drain
 from service.http.exchange import ClientLeft, header
+from service.http.gate import Gate
 from service.http.keys import Keys
 from service.http.record import LEFT, Record, open_record
 from service.http.refusals import answer_to
@@ -53,6 +54,14 @@ class Teller:
         if self._traces is not None:
             self._traces.tell(scope, record, route)
 
+    def tell_refused(self, route: str) -> None:
+        """Of one that was not read."""
+        key = (route, "", Overloaded.status, Overloaded.error_type)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = Collectors(self._metrics, *key)
+        found.count()
+
 
 class Collectors:
     """Those of one way in which requests end, looked up once: the labels cost as much as the counting."""
@@ -61,6 +70,10 @@ class Collectors:
         self._requests = metrics.requests.labels(route, model, str(status), outcome)
         self._request_seconds = metrics.request_seconds.labels(route, model)
         self._encode_seconds = metrics.encode_seconds.labels(model) if model else None
+
+    def count(self) -> None:
+        self._requests.inc()
+        self._request_seconds.observe(0.0)
 
     def observe(self, record: Record, seconds: float) -> None:
         self._requests.inc()
@@ -73,11 +86,21 @@ class Envelope:
     """The application that the server runs."""
 
     def __init__(
-        self, app: FastAPI, straight: Mapping[str, ASGIApp], teller: Teller, keys: Keys | None = None, drain: Drain | None = None
+        self,
+        app: FastAPI,
+        straight: Mapping[str, ASGIApp],
+        teller: Teller,
+        keys: Keys | None = None,
+        drain: Drain | None = None,
+        gate: Gate | None = None,
     ) -> None:
-        """straight: what answers POST requests of these paths; to find it by app's routes costs as much as to read the body."""
+        """straight: what answers POST requests of these paths; to find it by app's routes costs as much as to read the body.
+
+        gate: for the connections, which ask it before a request gets here.
+        """
         self._app, self._straight, self._teller, self._keys = app, straight, teller, keys
         self.drain = drain or Drain()
+        self.gate = gate
         self.state = app.state
         # No secret, only different from all others: asking the system for randomness each time can cost more than the model.
         self._ids, self._number = secrets.token_hex(8), itertools.count(1)

@@ -33,7 +33,7 @@ def generate_routes(settings: Settings, registry: Registry, seal: Seal) -> APIRo
 
     answers = GenerateAnswer | list[GenerateAnswer] | list[list[GenerateAnswer]]
 
-    @router.post("/generate", **docs.operation(GenerateRequest, answers, "Continue a text, or every text of a list"))
+    @router.post("/generate", **docs.operation(GenerateRequest, answers, "Continue a text, or every text of a list", StreamEvent))
     async def generate(request: Request) -> Response:
         return await _respond(request, *await exchange.read_request(request, GenerateRequest, settings))
 

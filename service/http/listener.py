@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 BACKLOG = 2048  # connections that the system holds until they are taken
 # uvloop takes one connection from each listener in a round of its loop. Under load a round is long, and new clients would wait in
 # front of the door for longer than the queue behind it lets anyone wait.
-LISTENERS = 16
+LISTENERS = 64
 
 
 def bind(settings: Settings) -> socket.socket:

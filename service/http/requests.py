@@ -11,6 +11,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from service.errors import InvalidRequest
 from service.inference.sequence import MAX_STOP_CHARACTERS
 
+MANY_FAULTS = 100  # to put more into words takes longer than to find them, and all are put into words for the first
+
 
 class Inputs(NamedTuple):
     """One text or a list of them; the answer has the same form."""
@@ -193,6 +195,8 @@ class PinRequest(BaseModel):
 
 def describe(error: ValidationError) -> InvalidRequest:
     """The first fault as one sentence that names the field."""
+    if error.error_count() > MANY_FAULTS:
+        return InvalidRequest(f"the body has {error.error_count()} faults")
     first = error.errors(include_url=False, include_context=False)[0]
     field = ".".join(str(part)[:100] for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from service.http.connection import bounded
 from service.http.drain import Drain
+from service.http.gate import Gate
 from service.http.listener import BACKLOG, spread
 from service.settings import Settings
 
@@ -64,11 +65,11 @@ def serve(config: uvicorn.Config, drain: Drain, drain_s: float, end_all: Callabl
         Server(config, drain, drain_s, end_all).run(spread(listener))
 
 
-def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+def server_config(app: ASGIApp, settings: Settings, gate: Gate | None = None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         backlog=BACKLOG,
-        http=bounded(settings.max_header_bytes, settings.read_timeout_s),
+        http=bounded(settings.max_header_bytes, settings.read_timeout_s, gate),
         log_config=None,
         access_log=False,
         server_header=False,

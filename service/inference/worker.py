@@ -15,6 +15,7 @@ from service.errors import DeadlineExceeded, Overloaded, Replaced, Unavailable
 from service.inference.pace import Pace
 from service.inference.ticket import Door, Ticket
 from service.metrics import Metrics
+from service.priority import MODELS, give_way
 
 OUTCOMES = ("answer", "error", "deadline", "cancelled")
 
@@ -128,6 +129,7 @@ class Worker(ABC, Generic[P, R]):
         return True
 
     def _run(self) -> None:
+        give_way(MODELS)
         try:
             while self._wait_for_work():
                 started_s = time.monotonic()

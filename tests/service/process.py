@@ -85,7 +85,7 @@ def serving(app: ASGIApp, send_buffer: int | None = None, settings: Settings | N
     if send_buffer is not None:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     port = listener.getsockname()[1]
-    server = uvicorn.Server(server_config(app, settings or Settings()))
+    server = uvicorn.Server(server_config(app, settings or Settings(), getattr(app, "gate", None)))
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:

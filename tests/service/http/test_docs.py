@@ -132,7 +132,10 @@ def test_an_inference_documents_its_body_and_every_error(path: str, document: An
 
 def test_a_stream_is_documented_by_its_events_as_what_it_is_sent_as(document: Any) -> None:
     (kind, content), *others = document["paths"]["/generate_stream"]["post"]["responses"]["200"]["content"].items()
-    event = resolve(document, content["schema"])
+    told = content["schema"]["properties"]["data"]
+    event, error = (resolve(document, form) for form in told["contentSchema"]["anyOf"])
+    assert (told["type"], told["contentMediaType"], error["title"]) == ("string", "application/json", "ErrorAnswer")
+    assert document["paths"]["/generate"]["post"]["responses"]["200"]["content"][kind] == content
     assert others == []
     assert kind == "text/event-stream"
     assert set(event["properties"]) == {"index", "token", "top_tokens", "generated_text", "details", "state"}

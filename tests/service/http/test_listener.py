@@ -53,8 +53,10 @@ def test_many_that_knock_at_once_are_let_in_within_a_few_rounds_of_the_loop(sett
             while taken < knocking:
                 rounds += 1
                 await asyncio.sleep(0)
-            for closing in [*servers, *clients]:
-                closing.close()
+            for server in servers:
+                server.close()
+            for client in clients:
+                client.close()
         return rounds
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -7,7 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import BaseModel, ValidationError
 
-from service.http.requests import ClassifyParameters, GenerateParameters, GenerateRequest, describe
+from service.http.requests import MANY_FAULTS, ClassifyParameters, GenerateParameters, GenerateRequest, describe
 from tests.service.http.ask import PROMPT, classify, generate, refusal
 
 GENERATE, CLASSIFY = "/generate", "/classify"
@@ -284,3 +284,10 @@ def test_a_request_for_more_than_the_service_writes_is_too_large(service: TestCl
     sentence = refusal(service.post("/generate", json={"inputs": [PROMPT] * 7, "parameters": parameters}), 413, "too_large")
     assert sentence.startswith("inputs: 7 texts with these parameters ask for up to 75264 tokens")
     assert generate(service, max_new_tokens=1)
+
+
+def test_of_many_faults_the_number_is_told_for_to_tell_each_would_take_longer_than_to_find_them() -> None:
+    many = {f"field{index}": 0 for index in range(MANY_FAULTS + 1)}
+    with pytest.raises(ValidationError) as fault:
+        GenerateRequest.model_validate({"inputs": "오늘", **many})
+    assert str(describe(fault.value)) == f"the body has {len(many)} faults"

@@ -1,0 +1,129 @@
+"""service.http.gate and service.http.connection: what is too much is refused before it is read, and costs next to nothing."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from service.http.app import create_app
+from service.http.drain import Drain
+from service.http.envelope import Envelope
+from service.http.gate import Gate
+from service.settings import Settings
+from tests.service.conftest import ENDLESS
+from tests.service.http.ask import FOREVER, standing_still
+from tests.service.http.wire import connect, send
+from tests.service.process import Server, eventually, serving
+
+MOST = 2
+
+
+@pytest.fixture
+def full(service_settings: Settings) -> Iterator[Server]:
+    """Works on as many requests as it may, until the end of the test."""
+    settings = service_settings.model_copy(update={"max_requests": MOST, "max_new_tokens": FOREVER, "max_answer_tokens": FOREVER})
+    app = create_app(settings)
+    with serving(app, settings=settings) as server, standing_still(app), connect(server) as one, connect(server) as other:
+        for connection in (one, other):
+            send(connection, {"inputs": "오늘", "parameters": {"max_new_tokens": FOREVER}})
+        eventually(lambda: running(server, app) == MOST)
+        yield server
+
+
+def running(server: Server, app: Envelope) -> int:
+    """Requests, asked for in a way that leaves the server time to take some."""
+    server.client.get("/livez")
+    return app.drain.running
+
+
+def test_it_is_shut_while_as_many_are_inside_as_may() -> None:
+    gate = Gate(2, [], Drain(), lambda _: None)
+    gate.enter("one")
+    gate.enter("one")
+    assert not gate.shut
+    gate.enter("other")
+    assert gate.shut
+    gate.leave("one")
+    gate.leave("one")
+    assert not gate.shut
+
+
+def test_at_the_end_it_leaves_everyone_to_be_told_to_go_elsewhere() -> None:
+    drain = Drain()
+    gate = Gate(1, [], drain, lambda _: None)
+    gate.enter("one")
+    drain.begin()
+    assert not gate.shut
+
+
+def test_what_is_too_much_gets_429_and_its_connection_is_kept(full: Server) -> None:
+    for _ in range(2):
+        answer = full.client.post("/generate", json={"inputs": "오늘"})
+        assert answer.status_code == 429
+        assert answer.headers["retry-after"] == "1"
+        assert answer.json()["error_type"] == "overloaded"
+        assert "connection" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/models", "/metrics"])
+def test_what_costs_nothing_is_answered(full: Server, path: str) -> None:
+    assert full.client.get(path).status_code == 200
+
+
+def test_it_is_counted(full: Server) -> None:
+    before = full.metric("seqserve_requests_total", route="/classify", status="429", outcome="overloaded")
+    full.client.post("/classify", json={"inputs": "오늘"})
+    assert full.metric("seqserve_requests_total", route="/classify", status="429", outcome="overloaded") == before + 1
+
+
+def test_a_body_that_comes_after_the_refusal_is_passed_over_and_the_next_request_is_read(full: Server) -> None:
+    body = json.dumps({"inputs": "오늘"}).encode()
+    head = f"POST /generate HTTP/1.1\r\nhost: a\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+    with connect(full) as connection:
+        connection.sendall(head + body[:3])
+        assert connection.recv(65536).startswith(b"HTTP/1.1 429 ")
+        connection.sendall(body[3:] + b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_who_wants_the_connection_closed_gets_it_closed(full: Server) -> None:
+    with connect(full) as connection:
+        send(connection, {"inputs": "오늘"})
+        told = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert told.startswith(b"HTTP/1.1 429 ")
+
+
+def test_when_there_is_room_again_it_is_answered(service_settings: Settings) -> None:
+    settings = service_settings.model_copy(update={"max_requests": 1, "max_new_tokens": FOREVER, "max_answer_tokens": FOREVER})
+    app = create_app(settings)
+    with serving(app, settings=settings) as server:
+        with connect(server) as connection:
+            send(connection, {"inputs": "오늘", "model": ENDLESS, "parameters": {"max_new_tokens": FOREVER}})
+            eventually(lambda: running(server, app) == 1)
+            assert server.client.post("/classify", json={"inputs": "오늘"}).status_code == 429
+        eventually(lambda: running(server, app) == 0)
+        assert server.client.post("/classify", json={"inputs": "오늘"}).status_code == 200
+
+
+def test_who_drips_a_body_keeps_nobody_out(service_settings: Settings) -> None:
+    settings = service_settings.model_copy(update={"max_requests": 1})
+    head = b"POST /generate HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n{"
+    with serving(create_app(settings), settings=settings) as server, connect(server) as one, connect(server) as other:
+        for dripping in (one, other):
+            dripping.sendall(head)
+        for _ in range(3):
+            assert server.client.post("/classify", json={"inputs": "오늘"}).status_code == 200
+
+
+def test_who_was_refused_and_never_sends_the_rest_gets_one_answer_and_an_end(service_settings: Settings) -> None:
+    settings = service_settings.model_copy(
+        update={"max_requests": 1, "read_timeout_s": 0.3, "max_new_tokens": FOREVER, "max_answer_tokens": FOREVER}
+    )
+    app = create_app(settings)
+    with serving(app, settings=settings) as server, standing_still(app), connect(server) as inside, connect(server) as dripping:
+        send(inside, {"inputs": "오늘", "parameters": {"max_new_tokens": FOREVER}})
+        eventually(lambda: running(server, app) == 1)
+        dripping.sendall(b"POST /classify HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nab")
+        told = b"".join(iter(lambda: dripping.recv(65536), b""))
+    assert told.startswith(b"HTTP/1.1 429 ")
+    assert told.count(b"HTTP/1.1 ") == 1
