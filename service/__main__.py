@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from service.allocator import keep_tidy
 from service.errors import RequestError, SettingsError
 from service.logs import configure_logs
 from service.settings import PREFIX, Settings, describe_settings, load_settings
@@ -53,6 +54,7 @@ def _serve(settings: Settings, listener: int | None, shared: Path | None) -> int
     from service.http.listener import address, bind
     from service.http.server import serve, server_config
 
+    keep_tidy()
     app = create_app(settings, shared)
     gc.freeze()
     # A request leaves next to nothing that counting references does not free: it need not be looked for after every few.

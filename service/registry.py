@@ -14,6 +14,7 @@ from service.allocator import give_back
 from service.artifact import Manifest, Task
 from service.choices import Choices
 from service.errors import ArtifactError, InvalidRequest, NotFound, SettingsError, Unavailable
+from service.farewell import Farewell
 from service.inference.classifier import Classifier
 from service.inference.generator import Generator
 from service.inference.runtime import require_provider
@@ -25,6 +26,7 @@ from service.shelf import Refused, Shelf
 log = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT_S = 3.0  # after the server has let its connections end; nothing should be left
+LEAVES_S = 10.0  # that one has to go before the next comes; longer answers go on beside it
 
 
 class Registry:
@@ -42,7 +44,7 @@ class Registry:
         self._shelf = Shelf(settings.models)
         self._choices = Choices(settings.versions, shared)
         self._changing = threading.Lock()
-        self._leaving: list[Model] = []
+        self._farewell = Farewell(settings.request_timeout_s + CLOSE_TIMEOUT_S)
         self._closed = False
         self.models: dict[str, Model] = {}
         self.refresh(at_once=True)
@@ -132,8 +134,9 @@ class Registry:
         """Answers what was accepted and stops. What is left of it after timeout_s ends as unavailable."""
         with self._changing:
             self._closed = True
-            for model in (*self.models.values(), *self._leaving):
+            for model in self.models.values():
                 model.worker.close(timeout_s)
+            self._farewell.close(timeout_s)
 
     def _folders(self, name: str) -> list[Path]:
         try:
@@ -201,6 +204,7 @@ class Registry:
 
     def _open(self, folder: Path) -> Model | None:
         """The version in folder, ready to serve; None where it was refused, aloud."""
+        self._farewell.wait(LEAVES_S)
         try:
             model = open_model(folder, self._settings, self._metrics, meanwhile=bool(self.models))
         except ArtifactError as error:
@@ -235,18 +239,9 @@ class Registry:
             self._let_go(before)
 
     def _let_go(self, model: Model) -> None:
-        """It answers what it has accepted, in a thread of its own, and is forgotten."""
         manifest = model.manifest
         self._metrics.forget_model(manifest.name, str(manifest.version), manifest.task)
-        self._leaving.append(model)
-        threading.Thread(target=self._see_off, args=(model,), name=f"leaving-{model.label}", daemon=True).start()
-
-    def _see_off(self, model: Model) -> None:
-        model.worker.close(self._settings.request_timeout_s + CLOSE_TIMEOUT_S, replaced=True)
-        with self._changing:
-            self._leaving.remove(model)
-        del model
-        give_back()
+        self._farewell.see_off(model)
 
     def _find(self, name: str | None, default: str, task: Task) -> Model:
         model = self.models.get(default if name is None else name)
