@@ -1,6 +1,6 @@
 # Everything sets itself up: Python 3.11 or newer and make are enough. `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: python-is-new-enough help serve test train check format bench bench-training image image-training image-test rules monitoring-test walk lock audit clean
+.PHONY: python-is-new-enough help serve test train check format bench bench-training image image-training image-test rules monitoring-test soak walk lock audit clean
 
 PYTHON ?= python3
 IMAGE ?= seqserve
@@ -74,6 +74,9 @@ image-test: $(DEV)/installed ## build the image and prove in containers what it 
 rules: ## write the Prometheus operator's object anew from deploy/monitoring/rules.yaml
 	{ sed '/^spec:$$/q' $(RULE); sed 's/^\(.\)/  \1/' deploy/monitoring/rules.yaml; } > $(RULE).new
 	mv $(RULE).new $(RULE)
+
+soak: $(DEV)/installed ## load and faults on the real service: 80 % and 300 %, swaps, kills, bad disks, slow clients (ARGS="--minutes 1")
+	$(DEV)/bin/python -m tests.soak.run $(ARGS)
 
 walk: $(DEV)/installed ## type the README into a fresh clone, as it stands (port 8000, minutes)
 	$(DEV)/bin/python -m pytest --timeout=1800 tests/walk/walk_readme.py $(ARGS)

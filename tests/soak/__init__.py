@@ -1,0 +1,1 @@
+"""What the service promises under load and faults, tried on the real process: `make soak`. The tests here are of the pure parts."""
