@@ -17,15 +17,35 @@ LISTENERS = 64
 def bind(settings: Settings) -> socket.socket:
     """A socket that listens at the settings' address. Raises SettingsError where somebody else does, or nobody can."""
     try:
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+        return socket.create_server((settings.host, settings.port), family=_family(settings), backlog=BACKLOG)
     except OSError as error:
         raise SettingsError(f"{settings.host}:{settings.port}: {(error.strerror or str(error)).lower()}") from error
 
 
+def bind_shares(settings: Settings, count: int) -> list[socket.socket]:
+    """So many sockets of one address, among which the system shares out who connects as soon as they listen; none does yet.
+
+    Raises SettingsError as bind does.
+    """
+    with bind(settings) as taken:  # shared addresses can be taken twice: this one could not
+        port = taken.getsockname()[1]
+    return [bind_share(settings, port) for _ in range(count)]
+
+
+def bind_share(settings: Settings, port: int) -> socket.socket:
+    """One more of them."""
+    family = _family(settings)
+    share = socket.socket(family, socket.SOCK_STREAM)
+    if family == socket.AF_INET6:
+        share.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # as bind() has it
+    share.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    share.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    share.bind((settings.host, port))
+    return share
+
+
 def spread(listener: socket.socket) -> list[socket.socket]:
     """The same socket as many listeners."""
-    listener.setblocking(False)  # or its doubles would set it to block, also for the processes that share it and may be accepting
     return [listener, *(listener.dup() for _ in range(LISTENERS - 1))]
 
 
@@ -33,3 +53,7 @@ def address(settings: Settings, listener: socket.socket) -> str:
     """Where to reach it."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"http://{host}:{listener.getsockname()[1]}"
+
+
+def _family(settings: Settings) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in settings.host else socket.AF_INET

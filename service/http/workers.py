@@ -1,6 +1,6 @@
 """Several processes of the service on one port: started, begun anew when one dies, and ended together. Loads no models itself.
 
-They accept from one listening socket, so that a connection which none has accepted yet is lost with none of them.
+Each has a socket of its own, among which the system shares out who connects: from one for all, whoever wakes first would take most.
 """
 
 import logging
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from prometheus_client.multiprocess import mark_process_dead
 
-from service.http.listener import address, bind
+from service.http.listener import address, bind_share, bind_shares
 from service.settings import PREFIX, Settings
 
 log = logging.getLogger(__name__)
@@ -33,8 +33,12 @@ _SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
 
 @dataclass
 class Place:
-    """Where a worker runs, or is to run from due_s on."""
+    """Where a worker runs, or is to run from due_s on.
 
+    Who connects to its listener while none runs is answered by the next one.
+    """
+
+    listener: socket.socket
     process: subprocess.Popen[bytes] | None = None
     began_s: float = 0.0
     due_s: float = 0.0
@@ -44,10 +48,10 @@ class Place:
 class Workers:
     """The processes, and what becomes of them."""
 
-    def __init__(self, count: int, listener: socket.socket, folder: Path, environment: dict[str, str]) -> None:
-        """folder: what they share: their metrics, and which versions are wanted."""
-        self._places = [Place() for _ in range(count)]
-        self._listener, self._folder, self._environment = listener, folder, environment
+    def __init__(self, settings: Settings, listeners: Iterable[socket.socket], folder: Path, environment: dict[str, str]) -> None:
+        """One a listener. folder: what they share: their metrics, and which versions are wanted."""
+        self._places = [Place(listener) for listener in listeners]
+        self._settings, self._folder, self._environment = settings, folder, environment
         # The workers read from it, and nobody ever writes: it ends when this process does, however that ends.
         self._lifeline, self._held = os.pipe()
         self._stopping, self._code = False, 0
@@ -70,10 +74,10 @@ class Workers:
         now_s = time.monotonic()
         for place in self._places:
             if place.process is None and not self._stopping and place.due_s <= now_s:
-                place.began_s, place.process = now_s, self._start(mask)
+                place.began_s, place.process = now_s, self._start(place.listener.fileno(), mask)
 
-    def _start(self, mask: Iterable[int]) -> subprocess.Popen[bytes]:
-        listener, lifeline = self._listener.fileno(), self._lifeline
+    def _start(self, listener: int, mask: Iterable[int]) -> subprocess.Popen[bytes]:
+        lifeline = self._lifeline
         told = ["--listener", str(listener), "--lifeline", str(lifeline), "--shared", str(self._folder / CHOICES)]
 
         def unblock() -> None:
@@ -95,10 +99,16 @@ class Workers:
         """The first time each is asked to end well, the second time none is asked."""
         number = signal.SIGKILL if self._stopping else signal.SIGTERM
         self._stopping = True
-        self._listener.close()  # or who connects after the last of them has gone would wait here for nobody
         for place in self._places:
+            place.listener.close()  # or who connects after it has gone would wait here for nobody
             if place.process is not None:
                 place.process.send_signal(number)
+
+    def _another(self, listener: socket.socket) -> socket.socket:
+        """Nobody is sent to it until a worker listens."""
+        port = listener.getsockname()[1]
+        listener.close()
+        return bind_share(self._settings, port)
 
     def _look_after(self) -> None:
         for place in self._places:
@@ -111,6 +121,8 @@ class Workers:
                 self._code = WRONG
                 self._stop()
             elif not self._stopping:
+                if place.wait_s:  # it was begun anew already, and who connects must not wait for it again and again
+                    place.listener = self._another(place.listener)
                 place.wait_s = min(LONGEST_WAIT_S, 2 * place.wait_s + 0.1) if lived_s < SHORT_S else 0.0
                 place.due_s = time.monotonic() + place.wait_s
                 log.error("worker %d ended with %d after %.0f s; another one begins", pid, code, lived_s)
@@ -118,12 +130,12 @@ class Workers:
 
 def supervise(settings: Settings) -> int:
     """Serves with settings.workers processes until a signal ends them. Returns the exit code. Raises SettingsError."""
-    listener = bind(settings)
-    with listener, tempfile.TemporaryDirectory(prefix="seqserve-") as folder:
+    listeners = bind_shares(settings, settings.workers)
+    with tempfile.TemporaryDirectory(prefix="seqserve-") as folder:
         key = settings.state_key.get_secret_value() if settings.state_key else secrets.token_hex(32)
         told = {"PROMETHEUS_MULTIPROC_DIR": folder, f"{PREFIX}STATE_KEY": key, f"{PREFIX}WORKERS": str(settings.workers)}
-        log.info("running on %s with %d workers", address(settings, listener), settings.workers)
-        return Workers(settings.workers, listener, Path(folder), {**os.environ, **told}).run()
+        log.info("running on %s with %d workers", address(settings, listeners[0]), settings.workers)
+        return Workers(settings, listeners, Path(folder), {**os.environ, **told}).run()
 
 
 def hold_on_to(lifeline: int) -> None:

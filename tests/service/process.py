@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 
 import httpx2
 import uvicorn
@@ -68,6 +68,7 @@ def running(**settings: object) -> Iterator[Process]:
     with subprocess.Popen(START, cwd=ROOT, env=environment(**{"port": 0, **settings}), stderr=subprocess.PIPE, text=True) as popen:
         try:
             port = _port(popen)
+            eventually(lambda: _listens(port))
             with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
                 yield Process(port, client, popen)
         finally:
@@ -111,6 +112,16 @@ def eventually(condition: Callable[[], bool], within_s: float = 30) -> None:
     end_s = monotonic() + within_s
     while not condition():
         assert monotonic() < end_s, f"it did not come to hold within {within_s} s"
+
+
+def _listens(port: int) -> bool:
+    """Of several workers none may, for a while."""
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        sleep(0.02)
+        return False
+    return True
 
 
 def _port(popen: subprocess.Popen[str]) -> int:

@@ -1,12 +1,13 @@
 import asyncio
-import os
 import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 
 import pytest
 import uvloop
 
 from service.errors import SettingsError
-from service.http.listener import LISTENERS, address, bind, spread
+from service.http.listener import LISTENERS, address, bind, bind_shares, spread
 from service.settings import Settings
 
 
@@ -28,13 +29,27 @@ def test_a_host_that_is_not_ours_is_named(settings: Settings) -> None:
         bind(settings.model_copy(update={"host": "192.0.2.1", "port": 0}))
 
 
-def test_a_worker_that_begins_leaves_the_others_accepting(settings: Settings) -> None:
-    """They share one socket: were it set to block for a moment, one of them could wait in accept() until the next client comes."""
-    with bind(settings.model_copy(update={"host": "127.0.0.1", "port": 0})) as theirs:
-        theirs.setblocking(False)
-        for each in spread(socket.socket(fileno=os.dup(theirs.fileno()))):
-            each.close()
-        assert not os.get_blocking(theirs.fileno())
+def test_who_connects_is_shared_out_among_those_that_listen_and_nobody_else_can_have_the_address(settings: Settings) -> None:
+    here = settings.model_copy(update={"host": "127.0.0.1", "port": 0})
+    with ExitStack() as stack:
+        shares = [stack.enter_context(share) for share in bind_shares(here, 3)]
+        port = shares[0].getsockname()[1]
+        for share in shares[:2]:
+            share.setblocking(False)
+            share.listen(100)
+        for _ in range(60):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        taken = [len(list(accepted(share, stack))) for share in shares[:2]]
+        assert sum(taken) == 60  # the third does not listen yet, and nobody waits there
+        assert min(taken) > 10
+        with pytest.raises(SettingsError, match="address already in use"):
+            bind_shares(here.model_copy(update={"port": port}), 2)
+
+
+def accepted(listener: socket.socket, stack: ExitStack) -> Iterator[socket.socket]:
+    with suppress(BlockingIOError):
+        while True:
+            yield stack.enter_context(listener.accept()[0])
 
 
 def test_many_that_knock_at_once_are_let_in_within_a_few_rounds_of_the_loop(settings: Settings) -> None:

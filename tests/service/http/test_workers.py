@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 
 import httpx2
 import pytest
@@ -34,6 +35,12 @@ def several(models: Path) -> Iterator[Process]:
 def workers(process: Process) -> list[int]:
     children = Path(f"/proc/{process.popen.pid}/task/{process.popen.pid}/children").read_text().split()
     return [int(pid) for pid in children]
+
+
+def listening(process: Process) -> int:
+    """Sockets on which somebody is waited for; sockets of workers that are beginning are not among them."""
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == process.port for row in rows)
 
 
 def ask(process: Process, **parameters: object) -> httpx2.Response:
@@ -112,6 +119,22 @@ def test_one_that_is_killed_comes_back_and_no_request_of_the_others_fails(severa
     assert set(statuses) <= {200, 0}
     assert statuses.count(0) <= len(threads)  # at most what each had asked of it at that moment
     assert several.metric("seqserve_rows_in_use", model=ENDLESS) == 0
+
+
+def test_who_connects_is_not_kept_waiting_for_one_that_dies_again_and_again(several: Process) -> None:
+    """The first time its successor answers who waits, for it comes at once."""
+    eventually(lambda: listening(several) == 3)
+    victim = workers(several)[0]
+    for _ in range(2):
+        others = set(workers(several)) - {victim}
+        os.kill(victim, signal.SIGKILL)
+        eventually(lambda others=others, victim=victim: bool(set(workers(several)) - others - {victim}))  # type: ignore[misc]
+        [victim] = set(workers(several)) - others - {victim}
+    os.kill(victim, signal.SIGSTOP)  # it would take long to begin
+    began_s = monotonic()
+    assert all(ask(several).status_code == 200 for _ in range(30))
+    assert monotonic() - began_s < 10
+    os.kill(victim, signal.SIGCONT)
 
 
 def test_what_one_is_told_to_serve_all_serve(several: Process) -> None:
