@@ -46,7 +46,7 @@ def counted(container: Container) -> dict[str, float]:
     found: dict[str, float] = {}
     for path in Path(f"/proc/{container.pid}/root/tmp").glob("*/counter_*.db"):
         for key, value, *_ in MmapedDict.read_all_values_from_file(str(path)):  # type: ignore[no-untyped-call]
-            name, _, labels, _ = json.loads(key)
+            _, name, labels, _ = json.loads(key)
             if (name, labels) == (ANSWERS, LABELS) and value:
                 found[path.stem] = value
     return found
