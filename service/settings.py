@@ -36,6 +36,21 @@ def _read_versions(value: object) -> object:
     return table
 
 
+def _read_origins(value: object) -> object:
+    """`https://a.example, http://localhost:3000` as a tuple; each as a browser writes its own."""
+    if not isinstance(value, str):
+        return value
+    origins = tuple(filter(None, (part.strip() for part in value.split(","))))
+    for origin in origins:
+        if origin != "*" and not re.fullmatch(
+            r"[a-z][a-z0-9+.-]*://[a-z0-9._-]+(:[0-9]+)?|https?://\[[0-9a-f:.]+\](:[0-9]+)?", origin
+        ):
+            raise ValueError(
+                f"{origin!r} is no origin: scheme://host or scheme://host:port, in small letters and with nothing behind it"
+            )
+    return origins or None
+
+
 class Settings(BaseSettings):
     """What an operator may change. Every field is SEQSERVE_<NAME> in the environment."""
 
@@ -53,6 +68,9 @@ class Settings(BaseSettings):
     )
     generate_model: str = Field("korean-next-word", description="model of /generate where a request names none")
     classify_model: str = Field("korean-sentiment", description="model of /classify where a request names none")
+    root_task: Literal["generate", "classify"] = Field(
+        "generate", description="what a request to / is for whose fields could be of either task"
+    )
     provider: Literal["cpu", "cuda"] = Field("cpu", description="onnxruntime execution provider")
     threads: int = Field(0, ge=0, le=256, description="threads of a model's operators; 0: one fewer than the cores, 1 to 4")
     max_rows: Positive = Field(64, description="sequences that a model generates at the same time")
@@ -93,6 +111,10 @@ class Settings(BaseSettings):
         10, gt=0, le=3600, allow_inf_nan=False, description="seconds that a client has to send a request's headers, and its body"
     )
     max_header_bytes: Positive = Field(16_384, description="bytes of a request's line and headers; more get 431")
+    playground: bool = Field(True, description="whether / is a page to try the service with")
+    cors_origins: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_read_origins)] = Field(
+        None, description="origins, separated by commas, whose pages may ask from a browser; *: any. Unset: none"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what goes to the log")
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="a JSON object a line, or lines for a person; auto: those at a terminal, JSON elsewhere"

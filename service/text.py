@@ -9,7 +9,7 @@ without. Joining the words and writing a space for every `▁` therefore gives t
 
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
@@ -59,6 +59,21 @@ class Encoded:
         for at, word in self.unknown.items():
             ids[at] = places[word]
         return ids, words
+
+
+def word_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Where the words between spaces stand in a text, in characters: each is read the same whatever stands beside it."""
+    return (found.span() for found in _RUNS.finditer(text))
+
+
+def joined(parts: Iterable[Encoded]) -> Encoded:
+    """Texts, one after another with a space between them, as one."""
+    ids: list[int] = []
+    unknown: dict[int, str] = {}
+    for part in parts:
+        unknown |= {len(ids) + place: word for place, word in part.unknown.items()}
+        ids += part.ids
+    return Encoded(ids, unknown)
 
 
 def character_ngrams(word: str, longest: int, buckets: int, slots: int) -> list[int]:

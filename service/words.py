@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from service.manifest import Ngrams
 from service.memory import keep
-from service.text import Tokenizer, character_ngrams
+from service.text import Encoded, Tokenizer, character_ngrams, joined
 
 Grams = npt.NDArray[np.int64]
 
@@ -31,7 +31,14 @@ class Reader:
 
     def read(self, text: str) -> Words:
         """A text's words; a model without n-grams is told of an unknown word no more than that."""
-        encoded = self._tokenizer.encode(text)
+        return self._words(self._tokenizer.encode(text))
+
+    def read_without(self, text: str, spans: Sequence[tuple[int, int]]) -> list[Words]:
+        """What is left of a text without one of its words (text.word_spans), for each of them: what read() gives of that."""
+        parts = [self._tokenizer.encode(text[start:end]) for start, end in spans]
+        return [self._words(joined([*parts[:place], *parts[place + 1 :]])) for place in range(len(parts))]
+
+    def _words(self, encoded: Encoded) -> Words:
         if self._ngrams is None or not encoded.unknown:
             return Words(encoded.ids)
         ids, unknown = encoded.numbered(self._tokenizer.vocabulary_size)

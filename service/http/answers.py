@@ -1,36 +1,52 @@
 """From generations to the JSON of /generate and its streams. Knows no requests on their way and no models' insides."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic_core import to_json
 
-from service.http.requests import GenerateRequest
+from service.errors import RequestError
+from service.http.lean import Content
+from service.http.requests import GenerateParameters, GenerateRequest
 from service.inference.bookmark import Seal
 from service.inference.sequence import Generated, Token
 from service.model import Model
 from service.text import Encoded
 
 
+class Writer(Protocol):
+    """Puts what was generated into the form that a client expects."""
+
+    def whole(self, results: Sequence[Generated]) -> Content:
+        """The answer to all inputs; results come input by input, for each its candidates."""
+
+    def event(self, part: int, index: int, token: Token, top: list[Token], last: Generated | None) -> bytes:
+        """The server-sent event of a word of one result, the index-th; last: what was generated, where this is its last word."""
+
+    def fault(self, error: RequestError) -> bytes:
+        """What a stream that was begun has in place of a status."""
+
+    def end(self) -> bytes:
+        """What comes after the last event of all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Everything that shapes the answers to one request, apart from what was generated."""
+    """Everything that shapes the answers of /generate to one request, apart from what was generated."""
 
     wanted: GenerateRequest
     model: Model
     prompts: list[Encoded]
     seal: Seal
 
-    def whole(self, results: Sequence[Generated]) -> bytes:
-        """The answer to all inputs; results come input by input, for each its candidates."""
-        count = self.wanted.parameters.candidates
-        answers = [self._one(index, list(results[index * count : (index + 1) * count])) for index in range(len(self.prompts))]
-        return to_json(answers if self.wanted.inputs.is_list else answers[0])
+    def whole(self, results: Sequence[Generated]) -> Content:
+        answers = [self._one(index, likeliest) for index, likeliest in enumerate(chosen(self.wanted.parameters, results))]
+        return Content(to_json(answers if self.wanted.inputs.is_list else answers[0]))
 
-    def event(self, index: int, token: Token, top: list[Token], last: Generated | None) -> bytes:
-        """One server-sent event, counted from 1 as TGI does; last: what was generated, where this is its last word."""
+    def event(self, part: int, index: int, token: Token, top: list[Token], last: Generated | None) -> bytes:
+        """Counted from 1 as TGI does."""
         content: dict[str, Any] = {"index": index + 1, "token": _token(token)}
         if self.wanted.parameters.top_n_tokens:
             content["top_tokens"] = [_token(other) for other in top]
@@ -38,23 +54,20 @@ class Author:
         if last is not None:
             content["generated_text"] = self._text(0, last)
             if self.wanted.parameters.details:
-                content["details"] = {
-                    "finish_reason": last.finish_reason,
-                    "generated_tokens": len(last.ids),
-                    "input_length": len(self.prompts[0].ids),
-                    "seed": last.seed,
-                }
+                content["details"] = self._end(last)
             self._add_state(content, last)
         return b"data:" + to_json(content) + b"\n\n"
 
+    def fault(self, error: RequestError) -> bytes:
+        return b"data:" + to_json({"error": str(error), "error_type": error.error_type}) + b"\n\n"
+
+    def end(self) -> bytes:
+        return b""
+
     def _one(self, index: int, candidates: list[Generated]) -> Any:
-        """The answer to one input: the only candidate or the likeliest, and a list of them where n asks for one."""
-        parameters = self.wanted.parameters
-        if parameters.best_of:
-            candidates.sort(key=lambda generated: -generated.mean_logprob)
-        if parameters.n is None:
-            return self._answer(index, candidates[0])
-        return [self._answer(index, generated) for generated in candidates[: parameters.n]]
+        """The answer to one input, and a list of them where n asks for one."""
+        answers = [self._answer(index, generated) for generated in candidates]
+        return answers[0] if self.wanted.parameters.n is None else answers
 
     def _answer(self, index: int, generated: Generated) -> dict[str, Any]:
         content: dict[str, Any] = {"generated_text": self._text(index, generated)}
@@ -78,6 +91,15 @@ class Author:
         details["unknown_words"] = prompt.unknown_words
         return details
 
+    def _end(self, last: Generated) -> dict[str, Any]:
+        """What a stream tells when it has ended."""
+        return {
+            "finish_reason": last.finish_reason,
+            "generated_tokens": len(last.ids),
+            "input_length": len(self.prompts[0].ids),
+            "seed": last.seed,
+        }
+
     def _text(self, index: int, generated: Generated) -> str:
         """What was written, after the prompt where that is asked for; between them a space where the first word has one."""
         if not self.wanted.parameters.return_full_text:
@@ -89,6 +111,16 @@ class Author:
     def _add_state(self, content: dict[str, Any], generated: Generated) -> None:
         if generated.bookmark is not None:
             content["state"] = self.seal.close(generated.bookmark, self.model.manifest)
+
+
+def chosen(parameters: GenerateParameters, results: Sequence[Generated]) -> Iterator[list[Generated]]:
+    """For every input those of its results that are answered: all, or the likeliest where there were more to choose from."""
+    count = parameters.candidates
+    for first in range(0, len(results), count):
+        candidates = list(results[first : first + count])
+        if parameters.best_of:
+            candidates.sort(key=lambda generated: -generated.mean_logprob)
+        yield candidates[: parameters.n or 1]
 
 
 def _add_scores(details: dict[str, Any], logprobs: list[float]) -> None:

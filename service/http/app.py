@@ -11,17 +11,24 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
 from service.errors import SettingsError
+from service.http.cards import card_routes
 from service.http.catalogue import catalogue_routes
-from service.http.classify import classify_routes
+from service.http.classify import Classifications, classify_routes
+from service.http.completions import completion_model_routes, completion_routes
 from service.http.control import control_routes
+from service.http.cors import Cors
 from service.http.docs import docs_routes
 from service.http.drain import Drain
 from service.http.envelope import Envelope, Teller
-from service.http.exchange import LeanRoute
 from service.http.gate import Gate
-from service.http.generate import generate_routes
+from service.http.generate import Generations, generate_routes
 from service.http.health import health_routes
+from service.http.hub import hub_routes
+from service.http.inference_protocol import protocol_routes
 from service.http.keys import Keys
+from service.http.lean import LeanRoute
+from service.http.playground import playground_routes
+from service.http.protocol_metadata import metadata_routes
 from service.http.refusals import HANDLERS
 from service.inference.bookmark import Seal
 from service.metrics import Metrics
@@ -73,14 +80,30 @@ def create_app(settings: Settings, shared: Path | None = None) -> Envelope:
         exception_handlers=HANDLERS,
     )
     app.state.registry = registry
-    inference = [generate_routes(settings, registry, seal), classify_routes(settings, registry)]
-    others = [catalogue_routes(settings, registry), control_routes(settings, registry, keys), docs_routes(app)]
+    generations, classifications = Generations(settings, registry, seal), Classifications(settings, registry)
+    inference = [
+        generate_routes(generations),
+        classify_routes(classifications),
+        hub_routes(generations, classifications),
+        completion_routes(generations),
+        protocol_routes(generations, classifications),
+    ]
+    others = [playground_routes()] if settings.playground else []
+    others += [
+        catalogue_routes(settings, registry),
+        card_routes(settings, registry),
+        control_routes(settings, registry, keys),
+        completion_model_routes(registry),
+        metadata_routes(registry, drain),
+        docs_routes(app),
+    ]
     for router in (*inference, *others, health_routes(registry, drain, metrics)):
         app.include_router(router)
     straight = {route.path: route.app for router in inference for route in router.routes if isinstance(route, LeanRoute)}
+    cors = None if settings.cors_origins is None else Cors(settings.cors_origins)
     teller = Teller(metrics, settings.access_log, traces)
     gate = Gate(settings.max_requests, straight, drain, teller.tell_refused)
-    return Envelope(app, straight, teller, keys, drain, gate)
+    return Envelope(app, straight, teller, keys, drain, gate, cors)
 
 
 def _state_key(settings: Settings) -> bytes:

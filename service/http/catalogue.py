@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter
 
+from service.http.cards import PLOTS
 from service.http.schemas import InfoAnswer, ModelAnswer, ModelsAnswer, RefusedAnswer
 from service.inference.runtime import ONNXRUNTIME_VERSION
 from service.model import Model
@@ -55,5 +56,6 @@ def _describe(model: Model, registry: Registry) -> ModelAnswer:
         max_input_words=manifest.limits.max_input_words,
         state_bytes=manifest.state_bytes,
         scores=manifest.scores,
+        plots=[plot.name for plot in PLOTS if plot.name in manifest.files],
         trained=manifest.training.created,
     )

@@ -1,5 +1,6 @@
 """GET /docs, /redoc and /openapi.json, without any outside host: the page's files come from an installed package."""
 
+import re
 from importlib.resources import files
 from typing import Any
 
@@ -10,6 +11,11 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from service.http.completion_requests import CompletionRequest
+from service.http.completion_schemas import CompletionError
+from service.http.hub_requests import HubRequest, PredictRequest
+from service.http.protocol_requests import InferRequest, TextRequest
+from service.http.protocol_schemas import TextEvent
 from service.http.requests import ClassifyRequest, GenerateRequest, PinRequest
 from service.http.schemas import ErrorAnswer, StreamEvent
 
@@ -20,7 +26,7 @@ _POLICY = (
     "img-src 'self' data:; worker-src blob:"
 )
 _REFERENCE = "#/components/schemas/{model}"
-_ERRORS = {
+ERRORS = {
     401: "No API key, where keys are set",
     404: "No such model",
     409: "A state of another model",
@@ -31,6 +37,9 @@ _ERRORS = {
     503: "No model, or shutting down",
     504: "It took longer than it may (header x-request-timeout, in seconds, or the service's own limit)",
 }
+# What the routes read and write themselves.
+_READ = [GenerateRequest, ClassifyRequest, PinRequest, HubRequest, PredictRequest, CompletionRequest, InferRequest, TextRequest]
+_WRITTEN = [StreamEvent, ErrorAnswer, CompletionError, TextEvent]
 _CHANGE_ERRORS = {
     401: "No admin key",
     403: "No admin keys are set",
@@ -44,13 +53,21 @@ class _Events(Response):
     media_type = "text/event-stream"
 
 
-def operation(request: type[BaseModel], answers: Any, summary: str, event: type[BaseModel] | None = None) -> dict[str, Any]:
-    """What OpenAPI says of a route that reads its body itself; answers: every form that its answer may have.
+def operation(
+    request: type[BaseModel],
+    answers: Any,
+    summary: str,
+    told: str = "A list in gives a list out, in order",
+    faults: Any = None,
+    event: type[BaseModel] | None = None,
+) -> dict[str, Any]:
+    """What OpenAPI says of a route that reads its body itself.
 
-    event: where it may also answer with server-sent events.
+    answers: every form that its answer may have; faults: how its errors are told, where it is not as ever; event: where it may also
+    answer with server-sent events.
     """
     events = {} if event is None else {"content": _events(event)}
-    return _describe(request, summary, {"model": answers, "description": "A list in gives a list out, in order", **events})
+    return _describe(request, summary, {"model": answers, "description": told, **events}, faults)
 
 
 def stream(request: type[BaseModel], event: type[BaseModel], summary: str) -> dict[str, Any]:
@@ -63,21 +80,35 @@ def change(answer: type[BaseModel], summary: str, request: type[BaseModel] | Non
     """The same of a route that changes what serves; request: its body, which it reads itself, if it has one."""
     responses: dict[int, Any] = {200: {"model": answer, "description": "What is wanted and what serves now"}}
     body = {} if request is None else {"openapi_extra": {"requestBody": {"required": True, "content": _content(request)}}}
-    return {"summary": summary, "response_model": None, "responses": responses | _errors(_CHANGE_ERRORS), **body}
+    return {"summary": summary, "response_model": None, "responses": responses | errors(_CHANGE_ERRORS), **body}
 
 
-def _describe(request: type[BaseModel], summary: str, answer: dict[str, Any]) -> dict[str, Any]:
+def file(media_type: str, summary: str) -> dict[str, Any]:
+    """The same of a route that answers with a file of a model."""
+    answer = {"content": {media_type: {"schema": {"type": "string"}}}, "description": "The file, or 304 for its tag"}
+    faults = errors({401: ERRORS[401], 404: "No such model serves, or it has no such file"})
+    return {"summary": summary, "response_model": None, "response_class": Response, "responses": {200: answer, **faults}}
+
+
+def at_path(path: str, described: dict[str, Any]) -> dict[str, Any]:
+    """What OpenAPI says of a route, with the names in its path."""
+    names = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in re.findall(r"{(\w+)}", path)]
+    return described | {"openapi_extra": {"parameters": names, **described.get("openapi_extra", {})}}
+
+
+def _describe(request: type[BaseModel], summary: str, answer: dict[str, Any], faults: Any = None) -> dict[str, Any]:
     body = {"required": True, "content": _content(request)}
     return {
         "summary": summary,
         "response_model": None,
-        "responses": {200: answer, **_errors(_ERRORS)},
+        "responses": {200: answer, **(faults or errors(ERRORS))},
         "openapi_extra": {"requestBody": body},
     }
 
 
-def _errors(told: dict[int, str]) -> dict[int, Any]:
-    return {status: {"content": _content(ErrorAnswer), "description": text} for status, text in told.items()}
+def errors(told: dict[int, str], form: type[BaseModel] = ErrorAnswer) -> dict[int | str, Any]:
+    """Errors by their status, and what each is told for."""
+    return {status: {"content": _content(form), "description": text} for status, text in told.items()}
 
 
 def _content(model: type[BaseModel]) -> dict[str, Any]:
@@ -140,16 +171,8 @@ def describe_api(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI document: FastAPI's, and the schemas of the bodies that the routes read themselves."""
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        _, requests = models_json_schema(
-            [
-                (GenerateRequest, "validation"),
-                (ClassifyRequest, "validation"),
-                (PinRequest, "validation"),
-                (StreamEvent, "serialization"),
-                (ErrorAnswer, "serialization"),
-            ],
-            ref_template=_REFERENCE,
-        )
+        bodies: Any = [*((asked, "validation") for asked in _READ), *((told, "serialization") for told in _WRITTEN)]
+        _, requests = models_json_schema(bodies, ref_template=_REFERENCE)
         document["components"]["schemas"] |= requests["$defs"]
         app.openapi_schema = document
     return app.openapi_schema

@@ -12,11 +12,13 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import Overloaded, RequestError
+from service.http.cors import Cors
 from service.http.docs import ASSETS
 from service.http.drain import Drain
 from service.http.exchange import ClientLeft, header
 from service.http.gate import Gate
 from service.http.keys import Keys
+from service.http.playground import FILES
 from service.http.record import LEFT, Record, open_record
 from service.http.refusals import answer_to
 from service.logs import REQUEST_ID
@@ -28,8 +30,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 access_log = logging.getLogger("service.access")
 
-WATCHING = frozenset({"/livez", "/readyz", "/health", "/metrics"})
-OPEN = WATCHING | {"/docs", "/redoc", "/openapi.json"}  # who has no key may still read what there is to ask
+WATCHING = frozenset({"/livez", "/readyz", "/health", "/metrics", "/v2/health/live", "/v2/health/ready"})
+# Who has no key may still read what there is to ask, and the page that asks for one.
+OPEN = WATCHING | {"/", "/docs", "/redoc", "/openapi.json"}
+OPEN_FILES = (ASSETS, FILES)
+_READING = ("GET", "HEAD")
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
@@ -93,12 +98,13 @@ class Envelope:
         keys: Keys | None = None,
         drain: Drain | None = None,
         gate: Gate | None = None,
+        cors: Cors | None = None,
     ) -> None:
         """straight: what answers POST requests of these paths; to find it by app's routes costs as much as to read the body.
 
         gate: for the connections, which ask it before a request gets here.
         """
-        self._app, self._straight, self._teller, self._keys = app, straight, teller, keys
+        self._app, self._straight, self._teller, self._keys, self._cors = app, straight, teller, keys, cors
         self.drain = drain or Drain()
         self.gate = gate
         self.state = app.state
@@ -115,7 +121,7 @@ class Envelope:
         straight = self._straight.get(path)
         self.drain.running += 1
         try:
-            await self._answer(straight or self._app, scope, receive, self._sender(send, record), record)
+            await self._answer(straight or self._app, scope, receive, self._sender(scope, send, record), record)
         finally:
             self.drain.running -= 1
             self._teller.tell(scope, record, path if straight else str(getattr(scope.get("route"), "path", "other")))
@@ -126,17 +132,19 @@ class Envelope:
 
     async def _answer(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, record: Record) -> None:
         try:
-            self._admit(scope)
-            await app(scope, receive, send)
+            preflight = None if self._cors is None else self._cors.preflight(scope)
+            if preflight is None:
+                self._admit(scope)
+            await (preflight or app)(scope, receive, send)
         except Exception as error:
             if not isinstance(error, RequestError | ClientLeft):
                 log.error("%s %s broke", scope["method"], scope["path"], exc_info=error)
-            answer = answer_to(error, record)
+            answer = answer_to(error, record, scope["path"])
             if not record.status:
                 with suppress(ClientLeft):
                     await answer(scope, receive, send)
 
-    def _sender(self, send: Send, record: Record) -> Send:
+    def _sender(self, scope: Scope, send: Send, record: Record) -> Send:
         """send, with headers of ours."""
 
         async def send_with_headers(message: Message) -> None:
@@ -144,6 +152,8 @@ class Envelope:
                 record.status = message["status"]
                 total_s = f"{record.total_s:.6f}".encode()
                 message["headers"] += [(b"x-request-id", record.id.encode()), (b"x-total-time", total_s)]
+                if self._cors is not None:
+                    message["headers"] += self._cors.headers(scope)
                 if self.drain.begun:
                     message["headers"].append((b"connection", b"close"))
             try:
@@ -160,7 +170,7 @@ class Envelope:
         """Raises Unavailable or Unauthorized for who is not answered; machines that watch this one always are."""
         if scope["path"] not in WATCHING:
             self.drain.check()
-            if self._keys is not None and scope["path"] not in OPEN and not scope["path"].startswith(ASSETS):
+            if self._keys is not None and not _is_open(scope):
                 self._keys.check(scope)
 
     def _request_id(self, scope: Scope) -> str:
@@ -168,6 +178,11 @@ class Envelope:
         if given is not None and _REQUEST_ID.fullmatch(given):
             return given.decode()
         return f"{self._ids}{next(self._number):012x}"
+
+
+def _is_open(scope: Scope) -> bool:
+    """Whether it is read without a key; what is sent to the same address may need one."""
+    return scope["method"] in _READING and (scope["path"] in OPEN or scope["path"].startswith(OPEN_FILES))
 
 
 def _log_access(scope: Scope, record: Record, route: str, seconds: float) -> None:

@@ -5,15 +5,15 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
-from starlette.types import Receive, Scope, Send
+from starlette.types import Scope
 
 from service.errors import DeadlineExceeded, InvalidRequest, Replaced, TooLarge
+from service.http.lean import Content, Reply
 from service.http.record import record_of
 from service.http.requests import Inputs, describe
 from service.inference.ticket import Ticket
@@ -33,42 +33,29 @@ class ClientLeft(Exception):
     """Nobody waits for the answer any more."""
 
 
-class LeanRoute(APIRoute):
-    """A route that reads its body and writes its bytes itself: described in OpenAPI, run without FastAPI's work around it."""
-
-    def __init__(self, path: str, endpoint: Callable[[Request], Awaitable[Response]], **described: Any) -> None:
-        super().__init__(path, endpoint, **described)
-
-        async def run(scope: Scope, receive: Receive, send: Send) -> None:
-            response = await endpoint(Request(scope, receive))
-            await response(scope, receive, send)
-
-        self.app = run
-
-
-class Reply(Response):
-    """Ready bytes with ready headers: what starlette does to be helpful takes longer than the rest of the answer."""
-
-    def __init__(self, content: bytes, headers: dict[str, str]) -> None:
-        self.body, self.status_code, self.background = content, 200, None
-        self.raw_headers = [(name.encode(), value.encode()) for name, value in headers.items()]
-        self.raw_headers += [(b"content-length", str(len(content)).encode()), (b"content-type", b"application/json")]
-
-
 async def read_request(request: Request, schema: type[R], settings: Settings) -> tuple[R, float]:
-    """The body as schema, and when the request must have ended, monotonic.
+    """The body as schema, and when the request must have ended, monotonic. Raises what read_body and read_json do."""
+    body, ends_s = await read_body(request, settings)
+    return read_json(schema, body), ends_s
 
-    Raises DeadlineExceeded where the body is not there by then, TooLarge before it is read whole, InvalidRequest with a sentence
-    that names the field.
+
+async def read_body(request: Request, settings: Settings) -> tuple[bytes, float]:
+    """The body, and when the request must have ended, monotonic.
+
+    Raises DeadlineExceeded where the body is not there by then, TooLarge before it is read whole.
     """
     ends_s = deadline(request, settings)
     try:
         async with asyncio.timeout(min(ends_s - time.monotonic(), settings.read_timeout_s)):
-            body = await _read_body(request, settings.max_body_bytes)
+            return await _read_body(request, settings.max_body_bytes), ends_s
     except TimeoutError:
         raise DeadlineExceeded("the body of the request did not come in time") from None
+
+
+def read_json(schema: type[R], body: bytes) -> R:
+    """The body as schema. Raises InvalidRequest with a sentence that names the field."""
     try:
-        return schema.model_validate_json(body), ends_s
+        return schema.model_validate_json(body)
     except ValidationError as error:
         raise describe(error) from None
 
@@ -209,8 +196,8 @@ def headers(model: Model, ticket: Ticket[T]) -> dict[str, str]:
     }
 
 
-def reply(content: bytes, model: Model, ticket: Ticket[T]) -> Response:
-    """The answer's bytes with their headers."""
+def reply(content: Content, model: Model, ticket: Ticket[T]) -> Response:
+    """The answer with its headers."""
     return Reply(content, headers(model, ticket))
 
 

@@ -2,78 +2,111 @@
 
 import random
 import unicodedata
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from fastapi import APIRouter, Request, Response
 
 from service.errors import InvalidRequest, TooLarge
 from service.http import docs, exchange
-from service.http.answers import Author
+from service.http.answers import Author, Writer
+from service.http.lean import LeanRoute
 from service.http.requests import GenerateParameters, GenerateRequest
 from service.http.schemas import GenerateAnswer, StreamEvent
 from service.http.stream import EventStream
 from service.inference.bookmark import Bookmark, Seal
-from service.inference.generator import Generator
 from service.inference.prompt import Prompt
 from service.inference.sampling import SamplingOptions
 from service.inference.sequence import MAX_STOP_CHARACTERS, GenerationOptions
 from service.model import Model
 from service.registry import Registry
 from service.settings import Settings
-from service.text import Encoded
+from service.text import Encoded, Tokenizer
 
 # Of the system's randomness once: a seed is no secret, and asking anew for each can cost more than the model's step.
 _fresh = random.Random()
 
 LONG_ANSWER_TOKENS = 1_000  # about 3 ms of writing JSON
 
+WriterOf = Callable[[GenerateRequest, Model, list[Encoded], Seal], Writer]
+ReadOf = Callable[[Tokenizer], Callable[[str], Encoded]]
 
-def generate_routes(settings: Settings, registry: Registry, seal: Seal) -> APIRouter:
-    router = APIRouter(tags=["inference"], route_class=exchange.LeanRoute)
+
+def encode_prompt(tokenizer: Tokenizer) -> Callable[[str], Encoded]:
+    return tokenizer.encode_prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Generations:
+    """What every request to generate comes to, whatever the form in which it was asked."""
+
+    settings: Settings
+    registry: Registry
+    seal: Seal
+
+    async def respond(
+        self,
+        request: Request,
+        wanted: GenerateRequest,
+        ends_s: float,
+        writer_of: WriterOf = Author,
+        read_of: ReadOf = encode_prompt,
+    ) -> Response:
+        """The answer, or a stream of it.
+
+        writer_of: puts it into its client's form, and may refuse the model before anything is accepted. read_of: makes ids of an
+        input that does not go on from a state.
+        """
+        _check_limits(wanted, self.settings)
+        return await exchange.accepted(lambda: self._answer(request, wanted, ends_s, writer_of, read_of))
+
+    async def _answer(
+        self, request: Request, wanted: GenerateRequest, ends_s: float, writer_of: WriterOf, read_of: ReadOf
+    ) -> Response:
+        model, worker = self.registry.generator(wanted.model)
+        start = None if wanted.state is None else self.seal.open(wanted.state, model.manifest)
+        read = read_of(model.tokenizer) if start is None else model.tokenizer.encode
+        encoded = _checked(wanted, model, await exchange.encode(request, model, wanted.inputs, read))
+        options = _options(wanted, self.settings.max_new_tokens)
+        prompts = [Prompt(words.ids, _ways(options, wanted.parameters, start), start) for words in encoded]
+        writer = writer_of(wanted, model, encoded, self.seal)
+        if wanted.stream:
+            ticket, sequences = worker.stream_all(prompts)
+            return EventStream(
+                *(request, ticket, sequences, writer, ends_s, self.settings.keep_alive_s),
+                headers_then=lambda: exchange.headers(model, ticket),
+            )
+        ticket = worker.submit(prompts)
+        results = await exchange.answer(request, ticket, ends_s)
+        told = sum(len(words.ids) for words in encoded) if wanted.parameters.tells_prompt else 0
+        content = await exchange.off_loop(_answer_tokens(wanted) + told > LONG_ANSWER_TOKENS, lambda: writer.whole(results))
+        return exchange.reply(content, model, ticket)
+
+
+def generate_routes(generations: Generations) -> APIRouter:
+    router, settings = APIRouter(tags=["inference"], route_class=LeanRoute), generations.settings
 
     answers = GenerateAnswer | list[GenerateAnswer] | list[list[GenerateAnswer]]
 
-    @router.post("/generate", **docs.operation(GenerateRequest, answers, "Continue a text, or every text of a list", StreamEvent))
+    @router.post("/generate", **docs.operation(GenerateRequest, answers, "Continue a text, or every text of a list", event=StreamEvent))
     async def generate(request: Request) -> Response:
-        return await _respond(request, *await exchange.read_request(request, GenerateRequest, settings))
+        return await generations.respond(request, *await exchange.read_request(request, GenerateRequest, settings))
 
     @router.post("/generate_stream", **docs.stream(GenerateRequest, StreamEvent, "Continue a text, a server-sent event a word"))
     async def generate_stream(request: Request) -> Response:
         wanted, ends_s = await exchange.read_request(request, GenerateRequest, settings)
-        try:
-            wanted.check_stream()
-        except ValueError as error:
-            raise InvalidRequest(str(error)) from None
-        return await _respond(request, wanted.model_copy(update={"stream": True}), ends_s)
-
-    async def _respond(request: Request, wanted: GenerateRequest, ends_s: float) -> Response:
-        _check_limits(wanted, settings)
-        return await exchange.accepted(lambda: _answer(request, wanted, ends_s))
-
-    async def _answer(request: Request, wanted: GenerateRequest, ends_s: float) -> Response:
-        model, worker = registry.generator(wanted.model)
-        start = None if wanted.state is None else seal.open(wanted.state, model.manifest)
-        read = model.tokenizer.encode_prompt if start is None else model.tokenizer.encode
-        encoded = _checked(wanted, model, await exchange.encode(request, model, wanted.inputs, read))
-        options = _options(wanted, settings.max_new_tokens)
-        prompts = [Prompt(words.ids, _ways(options, wanted.parameters, start), start) for words in encoded]
-        author = Author(wanted, model, encoded, seal)
-        if wanted.stream:
-            return _stream(request, worker, prompts[0], author, ends_s)
-        ticket = worker.submit(prompts)
-        results = await exchange.answer(request, ticket, ends_s)
-        told = sum(len(words.ids) for words in encoded) if wanted.parameters.details else 0
-        content = await exchange.off_loop(_answer_tokens(wanted) + told > LONG_ANSWER_TOKENS, lambda: author.whole(results))
-        return exchange.reply(content, model, ticket)
-
-    def _stream(request: Request, worker: Generator, prompt: Prompt, author: Author, ends_s: float) -> Response:
-        ticket, sequence = worker.stream(prompt)
-        return EventStream(
-            *(request, ticket, sequence, author.event, ends_s, settings.keep_alive_s),
-            headers_then=lambda: exchange.headers(author.model, ticket),
-        )
+        return await generations.respond(request, streamed(wanted), ends_s)
 
     return router
+
+
+def streamed(wanted: GenerateRequest) -> GenerateRequest:
+    """The same, to be answered as a stream. Raises InvalidRequest where it cannot be."""
+    try:
+        wanted.check_stream()
+    except ValueError as error:
+        raise InvalidRequest(str(error)) from None
+    return wanted.model_copy(update={"stream": True})
 
 
 def _check_limits(wanted: GenerateRequest, settings: Settings) -> None:

@@ -21,10 +21,7 @@ def health_routes(registry: Registry, drain: Drain, metrics: Metrics) -> APIRout
     )
     @router.get("/health", summary="The same as /readyz")
     async def readyz() -> HealthAnswer:
-        drain.check()
-        faults = registry.faults()
-        if faults:
-            raise Unavailable("; ".join(faults))
+        check_ready(registry, drain)
         return HealthAnswer(status="ready")
 
     @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
@@ -32,3 +29,11 @@ def health_routes(registry: Registry, drain: Drain, metrics: Metrics) -> APIRout
         return Response(metrics.render(), media_type=CONTENT_TYPE)
 
     return router
+
+
+def check_ready(registry: Registry, drain: Drain) -> None:
+    """Raises Unavailable, with the reasons, where nobody should be sent here."""
+    drain.check()
+    faults = registry.faults()
+    if faults:
+        raise Unavailable("; ".join(faults))

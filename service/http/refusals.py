@@ -1,11 +1,14 @@
-"""Errors as answers: one form, whatever ended the request and wherever."""
+"""Errors as answers: one form, whatever ended the request and wherever, and OpenAI's where its clients ask."""
 
 from typing import Any
 
 from fastapi import Request, Response
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Mount
 
 from service.errors import InternalError, Overloaded, RequestError, Unauthorized
+from service.http.completion_schemas import UNDER, as_fault, status_of
 from service.http.exchange import ClientLeft
 from service.http.record import LEFT, Record, record_of
 from service.http.schemas import ErrorAnswer
@@ -13,8 +16,8 @@ from service.http.schemas import ErrorAnswer
 _CLIENT_LEFT = 499  # nginx's number for it; nobody reads it but the metrics
 
 
-def answer_to(error: Exception, record: Record) -> Response:
-    """What a client is told of whatever ended its request."""
+def answer_to(error: Exception, record: Record, path: str = "") -> Response:
+    """What a client is told of whatever ended its request; path: which it asked for."""
     if isinstance(error, ClientLeft):
         record.outcome = LEFT
         return Response(status_code=_CLIENT_LEFT)
@@ -25,27 +28,42 @@ def answer_to(error: Exception, record: Record) -> Response:
         headers["retry-after"] = str(error.retry_after_s)
     if isinstance(error, Unauthorized):
         headers["www-authenticate"] = "Bearer"
-    return _refusal(record, error.status, error.error_type, str(error), headers)
+    return _refusal(record, path, error.status, error.error_type, str(error), headers)
 
 
-def _refusal(record: Record, status: int, error_type: str, sentence: str, headers: dict[str, str] | None = None) -> Response:
+def _refusal(
+    record: Record, path: str, status: int, error_type: str, sentence: str, headers: dict[str, str] | None = None
+) -> Response:
     record.outcome = error_type
-    content = ErrorAnswer.model_validate({"error": sentence, "error_type": error_type}).model_dump_json()
-    return Response(content, status, headers, media_type="application/json")
+    told: BaseModel = ErrorAnswer.model_validate({"error": sentence, "error_type": error_type})
+    if path.startswith(UNDER):
+        told, status = as_fault(error_type, sentence), status_of(status)
+    return Response(told.model_dump_json(), status, headers, media_type="application/json")
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
-    return answer_to(error, record_of(request.scope))
+    return answer_to(error, record_of(request.scope), request.scope["path"])
 
 
 async def _refuse_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path, record = request.url.path, record_of(request.scope)
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
+        allowed = _allowed(request, (error.headers or {}).get("Allow", ""))
         told = f"{path} takes {allowed}, not {request.method}"
-        return _refusal(record, 405, "method_not_allowed", told, {"allow": allowed})
-    return _refusal(record, 404, "not_found", f"there is no {path}; /docs lists what there is")
+        return _refusal(record, path, 405, "method_not_allowed", told, {"allow": allowed})
+    return _refusal(record, path, 404, "not_found", f"there is no {path}; /docs lists what there is")
+
+
+def _allowed(request: Request, told: str) -> str:
+    """The methods of this path. told: those of the first of its routes, which may not be the only one."""
+    routes = [route for route in request.app.routes if not isinstance(route, Mount)]  # which would take any method
+
+    def takes(method: str) -> bool:
+        asked = {**request.scope, "method": method}
+        return method in told.split(", ") or any(route.matches(asked)[0] is Match.FULL for route in routes)
+
+    return ", ".join(filter(takes, ("GET", "HEAD", "POST")))
 
 
 # For the routes that FastAPI finds; what goes straight is answered by the envelope in the same way.

@@ -40,20 +40,22 @@ def _refuse_empty(inputs: Inputs) -> Inputs:
     return inputs
 
 
-_INPUTS_SCHEMA = {
+INPUTS_SCHEMA = {
     "anyOf": [{"type": "string", "minLength": 1}, {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1}],
     "description": "A text or a list of texts; a list is always a batch, answered in order.",
 }
-MaybeEmptyInputs = Annotated[Inputs, BeforeValidator(_read_inputs), WithJsonSchema(_INPUTS_SCHEMA)]
+MaybeEmptyInputs = Annotated[Inputs, BeforeValidator(_read_inputs), WithJsonSchema(INPUTS_SCHEMA)]
 InputsField = Annotated[MaybeEmptyInputs, AfterValidator(_refuse_empty)]
 ModelField = Annotated[str | None, Field(max_length=100, description="A name of GET /models; left out: the default one.")]
 
 
-class _Request(BaseModel):
+class StrictModel(BaseModel):
+    """A body, or a part of one: no unknown field, no bent type, no number that is none."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
 
 
-class GenerateParameters(_Request):
+class GenerateParameters(StrictModel):
     """How to continue. Without any: greedily, up to max_new_tokens."""
 
     max_new_tokens: int = Field(
@@ -98,6 +100,10 @@ class GenerateParameters(_Request):
         return self.decoder_input_details or (self.details and not self.max_new_tokens)
 
     @property
+    def tells_prompt(self) -> bool:
+        return self.details or self.return_full_text
+
+    @property
     def samples(self) -> bool:
         options = (self.temperature, self.top_k, self.top_p, self.typical_p)
         return any(option is not None for option in options) if self.do_sample is None else self.do_sample
@@ -131,7 +137,7 @@ class GenerateParameters(_Request):
                 raise ValueError(f"{name}: has no effect where max_new_tokens is 0; leave it out")
 
 
-class GenerateRequest(_Request):
+class GenerateRequest(StrictModel):
     """POST /generate"""
 
     model_config = ConfigDict(
@@ -170,12 +176,16 @@ class GenerateRequest(_Request):
             raise ValueError("parameters.max_new_tokens: a stream has at least one word")
 
 
-class ClassifyParameters(_Request):
+class ClassifyParameters(StrictModel):
     top_k: int | None = Field(None, ge=1, description="So many labels, the best ones; left out: all.")
     function_to_apply: Literal["softmax", "sigmoid", "none"] = Field("softmax", description="How logits become scores.")
+    details: bool = Field(
+        False,
+        description="Tell what every word does to the best label. A text of so many words then counts as so many inputs and one.",
+    )
 
 
-class ClassifyRequest(_Request):
+class ClassifyRequest(StrictModel):
     """POST /classify"""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"inputs": "정말 재미있고 감동적인 영화"}]})

@@ -74,6 +74,32 @@ class LabelScore(_Answer):
     score: float
 
 
+class Attribution(_Answer):
+    """A word, what stands between two spaces, and what it does to the best label: how the answer differs without it.
+
+    start, end: where it stands in the text, in Unicode's characters. score: of the best label for the text without the word.
+    influence: how much larger the log-odds of that label are with the word than without; where function_to_apply is not softmax,
+    its logit. Both are null where nothing would be left.
+    """
+
+    text: str
+    start: int
+    end: int
+    influence: float | None
+    score: float | None
+
+
+class ClassifyDetails(_Answer):
+    attributions: list[Attribution]
+
+
+class DetailedLabels(_Answer):
+    """What details ask for; labels: as they are told without."""
+
+    labels: list[LabelScore]
+    details: ClassifyDetails
+
+
 ErrorType = Literal[
     "unauthorized",
     "forbidden",
@@ -118,6 +144,7 @@ class ModelAnswer(_Answer):
     max_input_words: int
     state_bytes: int
     scores: list[Score]
+    plots: list[str]
     trained: str
 
 

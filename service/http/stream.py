@@ -1,4 +1,4 @@
-"""A generation as server-sent events, a word each, while it is written. Knows no model and no options.
+"""Generations as server-sent events, a word each, while they are written. Knows no model, no options and no form of answers.
 
 The engine never waits for a reader: what a slow one has not taken stays with its sequence, which is bounded by max_new_tokens, and
 its row is free as soon as the last word is written. What is sent waits for the reader, until the request's deadline.
@@ -6,19 +6,17 @@ its row is free as soon as the last word is written. What is sent waits for the 
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from fastapi import Request, Response
-from pydantic_core import to_json
 from starlette.types import Receive, Scope, Send
 
 from service.errors import InternalError, RequestError
+from service.http.answers import Writer
 from service.http.exchange import Attended, ClientLeft, notifier
 from service.http.record import LEFT, record_of
-from service.inference.sequence import Generated, Sequence, Token
+from service.inference.sequence import Generated, Sequence
 from service.inference.ticket import Ticket
-
-WriteEvent = Callable[[int, Token, list[Token], Generated | None], bytes]
 
 ABORT = "seqserve.abort"  # in the scope: a function that ends the connection, whatever was not sent
 _KEEP_ALIVE = b": keep-alive\n\n"
@@ -33,17 +31,17 @@ class EventStream(Response):
         self,
         request: Request,
         ticket: Ticket[Generated],
-        sequence: Sequence,
-        write: WriteEvent,
+        sequences: list[Sequence],
+        writer: Writer,
         ends_s: float,
         keep_alive_s: float,
         headers_then: Callable[[], dict[str, str]],
     ) -> None:
-        """headers_then: asked when the stream begins."""
+        """sequences: one for every result of the ticket; headers_then: asked when the stream begins."""
         super().__init__()
-        self._request, self._ticket, self._sequence, self._write = request, ticket, sequence, write
+        self._request, self._ticket, self._sequences, self._writer = request, ticket, sequences, writer
         self._ends_s, self._keep_alive_s, self._headers_then = ends_s, keep_alive_s, headers_then
-        self._sent = 0
+        self._sent = [0] * len(sequences)
         self._begun = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,24 +75,30 @@ class EventStream(Response):
                 await self._send(send, _KEEP_ALIVE, more=True)
 
     def _news(self, ended: bool) -> bytes:
-        """Events of the words that were not sent; the last one waits for the end, of which it tells."""
+        """Events of the words that were not sent; the last one of each waits for the end of all, of which it tells."""
         error = self._ticket.future.exception() if ended else None
         if error is not None and not self._begun:
             raise error
-        sequence, events = self._sequence, []
-        published = sequence.published
-        whole = error is None and sequence.finish_reason is not None
-        ready = published - 1 if whole and not ended else published
-        for index in range(self._sent, ready):
-            last = self._ticket.future.result()[0] if whole and index == published - 1 else None
-            top = sequence.top_tokens(index) if sequence.options.top_n_tokens else []
-            events.append(self._write(index, sequence.token(index), top, last))
-        self._sent = max(self._sent, ready)
+        results = self._ticket.future.result() if ended and error is None else None
+        events = [event for part in range(len(self._sequences)) for event in self._events(part, results, error is not None)]
         if error is not None:
             told = error if isinstance(error, RequestError) else InternalError("the model failed on this request")
             record_of(self._request.scope).outcome = told.error_type
-            events.append(_error_event(told))
+            events.append(self._writer.fault(told))
+        elif ended:
+            events.append(self._writer.end())
         return b"".join(events)
+
+    def _events(self, part: int, results: list[Generated] | None, failed: bool) -> Iterator[bytes]:
+        """Those of one sequence; results: of all, once they have ended."""
+        sequence, sent = self._sequences[part], self._sent[part]
+        published = sequence.published
+        whole = not failed and sequence.finish_reason is not None
+        self._sent[part] = ready = max(sent, published - 1 if whole and results is None else published)
+        for index in range(sent, ready):
+            last = results[part] if results is not None and index == published - 1 else None
+            top = sequence.top_tokens(index) if sequence.options.top_n_tokens else []
+            yield self._writer.event(part, index, sequence.token(index), top, last)
 
     async def _send(self, send: Send, content: bytes, more: bool) -> None:
         if not self._begun:
@@ -103,11 +107,6 @@ class EventStream(Response):
             pairs = [(name.encode(), value.encode()) for name, value in (headers | self._headers_then()).items()]
             await send({"type": "http.response.start", "status": 200, "headers": pairs})
         await send({"type": "http.response.body", "body": content, "more_body": more})
-
-
-def _error_event(told: RequestError) -> bytes:
-    """What a stream that was begun has in place of a status."""
-    return b"data:" + to_json({"error": str(told), "error_type": told.error_type}) + b"\n\n"
 
 
 async def _cut_off(scope: Scope, receive: Receive) -> None:

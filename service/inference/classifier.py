@@ -34,11 +34,12 @@ STEP_SHARE = 0.4
 
 @dataclass(eq=False, slots=True)
 class Text:
-    """A part of a request: a text's words."""
+    """A part of a request: a text's words. own: it is a client's, and was not made of one."""
 
     ticket: Ticket[Logits]
     part: int
     words: Words
+    own: bool = True
 
 
 class Label(NamedTuple):
@@ -59,11 +60,15 @@ class Classifier(Worker[Text, Logits]):
         self._intake = Intake(metrics, self.name, tokenizer.unknown_id)
         self.start()
 
-    def submit(self, texts: Rows[Words]) -> Ticket[Logits]:
-        """Accepts a request: every text's words, not empty. Raises Overloaded or Unavailable, and then has accepted nothing."""
+    def submit(self, texts: Rows[Words], own: int | None = None) -> Ticket[Logits]:
+        """Accepts a request: every text's words, not empty. Raises Overloaded or Unavailable, and then has accepted nothing.
+
+        own: how many of them, the first ones, are the client's; others were made of these, and tell nothing of what clients write.
+        """
+        own = len(texts) if own is None else own
         ticket: Ticket[Logits] = Ticket(len(texts), sum(len(words.ids) for words in texts))
-        self._accept(ticket, [Text(ticket, part, words) for part, words in enumerate(texts)])
-        self._intake.observe(words.ids for words in texts)
+        self._accept(ticket, [Text(ticket, part, words, part < own) for part, words in enumerate(texts)])
+        self._intake.observe(words.ids for words in texts[:own])
         return ticket
 
     @property
@@ -98,7 +103,8 @@ class Classifier(Worker[Text, Logits]):
         finite: list[bool] = np.logical_and.reduce(np.isfinite(logits), axis=1).tolist()
         for text, row, usable in zip(batch, logits, finite, strict=True):
             if usable:
-                self._entropy.observe(entropy_ratio(row))
+                if text.own:
+                    self._entropy.observe(entropy_ratio(row))
                 text.ticket.finish(text.part, row)
             else:
                 text.ticket.fail(NoNumbers())

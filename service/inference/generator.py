@@ -52,19 +52,26 @@ class Generator(Worker[Sequence, Generated]):
 
         Raises Overloaded or Unavailable, and then has accepted nothing.
         """
-        ticket, _ = self._take_in(prompts)
+        ticket, leaders = open_request(prompts, self._tokenizer)
+        self._take_in(ticket, leaders, prompts)
         return ticket
 
     def stream(self, prompt: Prompt) -> tuple[Ticket[Generated], Sequence]:
         """As submit() of one prompt in one way, to be watched while it is written: see Sequence.published, Ticket.progress."""
-        ticket, leaders = self._take_in([prompt])
-        return ticket, leaders[0]
+        ticket, sequences = self.stream_all([prompt])
+        return ticket, sequences[0]
 
-    def _take_in(self, prompts: Rows[Prompt]) -> tuple[Ticket[Generated], list[Sequence]]:
+    def stream_all(self, prompts: Rows[Prompt]) -> tuple[Ticket[Generated], list[Sequence]]:
+        """As stream() of all that submit() takes: a sequence for every result, in their order."""
         ticket, leaders = open_request(prompts, self._tokenizer)
+        # Asked before the loop has them: a leader lets go of its siblings when it has read the prompt for them.
+        sequences = [sequence for leader in leaders for sequence in (leader, *leader.siblings)]
+        self._take_in(ticket, leaders, prompts)
+        return ticket, sequences
+
+    def _take_in(self, ticket: Ticket[Generated], leaders: list[Sequence], prompts: Rows[Prompt]) -> None:
         self._accept(ticket, leaders)
         self._intake.observe(prompt.ids for prompt in prompts)
-        return ticket, leaders
 
     @property
     def _idle(self) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.text import END, PADDING, SPACE, UNKNOWN, Encoded, Tokenizer, character_ngrams
+from service.text import END, PADDING, SPACE, UNKNOWN, Encoded, Tokenizer, character_ngrams, joined, word_spans
 from tests.builders import WORDS
 from training.config import TextConfig
 from training.vocabulary import build_vocabulary
@@ -88,6 +88,20 @@ def test_any_text_can_be_read_and_its_ids_are_words(text: str, tokenizer: Tokeni
     encoded = tokenizer.encode(text)
     assert all(0 <= i < tokenizer.vocabulary_size for i in encoded.ids)
     assert bool(encoded.unknown_words) == (tokenizer.unknown_id in encoded.ids)
+
+
+@given(st.text() | known_texts(), any_tokenizer)
+def test_words_between_spaces_are_read_the_same_alone_as_together(text: str, tokenizer: Tokenizer) -> None:
+    words = [text[start:end] for start, end in word_spans(text)]
+    assert joined(tokenizer.encode(word) for word in words) == tokenizer.encode(text)
+
+
+@given(st.text() | known_texts())
+def test_between_words_there_is_nothing_to_read(text: str) -> None:
+    ends = [0, *(end for _, end in word_spans(text))]
+    starts = [*(start for start, _ in word_spans(text)), len(text)]
+    assert all(SPLIT.encode(text[end:start]).ids == [] for end, start in zip(ends, starts, strict=True))
+    assert all(SPLIT.encode(text[start:end]).ids for start, end in word_spans(text))
 
 
 @given(st.text(), any_tokenizer)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.manifest import Ngrams
-from service.text import character_ngrams
+from service.text import character_ngrams, word_spans
 from service.words import Reader, Words
 from tests.builders import WORDS
 from training.config import TextConfig
@@ -37,6 +37,19 @@ def test_a_text_of_known_words_is_the_same_to_both(subtests: pytest.Subtests) ->
     for text in ("", "오늘 날씨가", " ".join(WORDS)):
         with subtests.test(text=text):
             assert Reader(TOKENIZER, NGRAMS).read(text) == Reader(TOKENIZER, None).read(text)
+
+
+@pytest.mark.parametrize("ngrams", [NGRAMS, None])
+@given(text=texts, gap=st.sampled_from([" ", "\n\n", "▁", "\u3000"]))
+def test_what_is_left_without_a_word_is_read_as_that_text(ngrams: Ngrams | None, text: str, gap: str) -> None:
+    reader, text = Reader(TOKENIZER, ngrams), gap.join(["", *text.split(), ""])
+    spans = [*word_spans(text)]
+    left = [reader.read(text[:start] + text[end:]) for start, end in spans]
+    assert [told(words) for words in reader.read_without(text, spans)] == [told(words) for words in left]
+
+
+def told(words: Words) -> tuple[list[int], list[list[int]]]:
+    return words.ids, [row.tolist() for row in words.grams]
 
 
 def test_what_is_kept_of_words_is_bounded_and_changes_no_answer() -> None:

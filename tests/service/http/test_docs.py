@@ -12,11 +12,17 @@ from pydantic import BaseModel
 
 from service.http.requests import ClassifyRequest, GenerateParameters, GenerateRequest
 from service.http.schemas import Details, ErrorAnswer, GenerateAnswer, StreamDetails, StreamEvent
+from tests.service.http.forms import ALL, Form
 from tests.service.http.test_app import ROUTES
 
 DOCUMENTED = {path: method.lower() for path, method in ROUTES.items() if path not in ("/docs", "/redoc", "/openapi.json")} | {
     f"/models/{{name}}/{change}": "post" for change in ("pin", "rollback", "load", "unload")
 }
+DOCUMENTED |= {f"/models/{{name}}/{file}": "get" for file in ("card", "curves.png", "confusion.png", "calibration.png")}
+DOCUMENTED |= {form.route: "post" for form in ALL.values()}
+DOCUMENTED |= {form.route.replace("{name}", "{name}/versions/{version}"): "post" for form in ALL.values() if "/v2/" in form.route}
+DOCUMENTED |= dict.fromkeys(["/v1/models", "/v1/models/{name}", "/v2", "/v2/health/live", "/v2/health/ready"], "get")
+DOCUMENTED |= {f"/v2/models/{{name}}{rest}": "get" for rest in ("", "/ready", "/versions/{version}", "/versions/{version}/ready")}
 
 
 INFERENCES = ["/generate", "/generate_stream", "/classify"]
@@ -186,17 +192,39 @@ def test_the_documented_words_for_errors_are_those_that_are_sent(document: Any) 
     assert schema["properties"]["error_type"]["enum"] == ErrorAnswer.model_json_schema()["properties"]["error_type"]["enum"]
 
 
-@pytest.mark.parametrize("path", INFERENCES)
+@pytest.mark.parametrize("path", [*INFERENCES, *dict.fromkeys(form.path() for form in ALL.values())])
 def test_the_documented_examples_are_answered(path: str, document: Any, service: TestClient) -> None:
-    body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    documented = re.sub("models/[^/]+", "models/{name}", path)
+    body = document["paths"][documented]["post"]["requestBody"]["content"]["application/json"]["schema"]
     examples = resolve(document, body)["examples"]
     assert examples
     for example in examples:
         assert service.post(path, json=example).status_code == 200
 
 
+@pytest.mark.parametrize("form", ALL.values(), ids=ALL)
+def test_every_form_documents_its_body_and_its_errors(form: Form, document: Any) -> None:
+    operation = document["paths"][form.route]["post"]
+    schema = resolve(document, operation["requestBody"]["content"]["application/json"]["schema"])
+    assert schema["additionalProperties"] is False
+    names = re.findall(r"{(\w+)}", form.route)
+    assert [(told["name"], told["in"]) for told in operation.get("parameters", [])] == [(name, "path") for name in names]
+    openai = form.route.startswith("/v1/")
+    for status in ("401", "404", "413", "400" if openai else "422", "429", "500", "503", "504"):
+        told = operation["responses"][status]["content"]["application/json"]["schema"]
+        assert resolve(document, told)["title"] == ("CompletionError" if openai else "ErrorAnswer")
+    assert ("422" in operation["responses"]) is not openai
+
+
 def test_the_document_is_the_same_every_time(document: Any, service: TestClient) -> None:
     assert service.get("/openapi.json").json() == document
+
+
+def test_a_file_of_the_page_is_sent_again_only_when_it_has_changed(page: Response, service: TestClient) -> None:
+    for link in Links(page.text).found:
+        first = service.get(link)
+        again = service.get(link, headers={"if-none-match": first.headers["etag"]})
+        assert (first.status_code, again.status_code, again.content) == (200, 304, b"")
 
 
 @pytest.mark.parametrize("path", ["/docs/assets/../app.py", "/docs/assets/%2e%2e/__init__.py", "/docs/assets//etc/passwd"])

@@ -15,7 +15,7 @@ from tests.service.http.ask import PROMPT, refusal
 
 KEY, OTHER, ADMIN = "key-of-a-customer", "key-of-another-one", "key-of-the-operator"
 ASKING = {"/generate": "POST", "/generate_stream": "POST", "/classify": "POST", "/models": "GET", "/info": "GET"}
-OPEN = ["/livez", "/readyz", "/health", "/metrics", "/docs", "/redoc", "/openapi.json"]
+OPEN = ["/livez", "/readyz", "/health", "/metrics", "/", "/docs", "/redoc", "/openapi.json"]
 
 
 def bearer(key: str) -> dict[str, str]:

@@ -1,0 +1,95 @@
+"""What clients of the Hugging Face hub and its servers of models may ask, and which task it is for. Knows no routes.
+
+At / they name neither model nor task, so the task is told by the fields that they send: both tasks have some of their own.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
+
+from service.artifact import Task
+from service.http.requests import (
+    INPUTS_SCHEMA,
+    ClassifyParameters,
+    ClassifyRequest,
+    GenerateParameters,
+    GenerateRequest,
+    InputsField,
+    ModelField,
+    StrictModel,
+    describe,
+)
+from service.registry import Registry
+
+_OF_GENERATE = GenerateParameters.model_fields.keys() - ClassifyParameters.model_fields.keys()
+_OF_CLASSIFY = ClassifyParameters.model_fields.keys() - GenerateParameters.model_fields.keys()
+# Options that text-generation-inference has and we have not: what its clients send for them where they are off says nothing.
+_NOT_OURS = ("watermark", "grammar", "adapter_id")
+_PARAMETERS_SCHEMA = {"anyOf": [{"$ref": f"#/components/schemas/{of.__name__}"} for of in (GenerateParameters, ClassifyParameters)]}
+
+
+class HubRequest(StrictModel):
+    """POST / and /models/{name}: what /generate or /classify take."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"inputs": "영화가 정말", "parameters": {"details": True}}]})
+
+    inputs: Annotated[Any, WithJsonSchema(INPUTS_SCHEMA)]
+    parameters: Annotated[dict[str, Any] | None, WithJsonSchema(_PARAMETERS_SCHEMA)] = None
+    stream: bool | None = Field(None, description="Answer with server-sent events, a word each.")
+    state: str | None = Field(None, description="What return_state gave: goes on from there.")
+    model: ModelField = None
+
+    def to_generate(self) -> GenerateRequest:
+        """Raises InvalidRequest."""
+        ours = {name: value for name, value in (self.parameters or {}).items() if value or name not in _NOT_OURS}
+        fields = {"inputs": self.inputs, "model": self.model, "state": self.state, "stream": bool(self.stream), "parameters": ours}
+        try:
+            return GenerateRequest.model_validate(fields)
+        except ValidationError as error:
+            raise describe(error) from None
+
+    def to_classify(self) -> ClassifyRequest:
+        """Raises InvalidRequest."""
+        told = {name: value for name in ("stream", "state") if (value := getattr(self, name))}
+        try:
+            return ClassifyRequest.model_validate(
+                {"inputs": self.inputs, "model": self.model, "parameters": self.parameters or {}, **told}
+            )
+        except ValidationError as error:
+            raise describe(error) from None
+
+
+class PredictRequest(StrictModel):
+    """POST /predict: a text or a list of them, never a pair."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"inputs": "정말 재미있고 감동적인 영화", "raw_scores": False}]})
+
+    inputs: InputsField
+    parameters: ClassifyParameters | None = Field(None, description="Where they are sent, one text too is answered with a list.")
+    raw_scores: bool = Field(False, description="Logits as scores; goes without parameters.")
+    truncate: Literal[False] = Field(False, description="What is too long is refused, never cut.")
+    model: ModelField = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "PredictRequest":
+        if self.raw_scores and self.parameters is not None:
+            raise ValueError("raw_scores: goes without parameters, whose function_to_apply says the same")
+        return self
+
+    def to_classify(self) -> ClassifyRequest:
+        parameters = self.parameters or ClassifyParameters(function_to_apply="none" if self.raw_scores else "softmax")
+        return ClassifyRequest.model_construct(inputs=self.inputs, parameters=parameters, model=self.model)
+
+
+def task_of(asked: HubRequest, registry: Registry, either: Task) -> Task:
+    """What is asked for: what the named model does, else what the fields are for, else what alone is served, else either."""
+    named = registry.models.get(asked.model or "")
+    if named is not None:
+        return named.manifest.task
+    given = (asked.parameters or {}).keys()
+    if asked.stream is not None or asked.state is not None or given & _OF_GENERATE:
+        return "generate"
+    if given & _OF_CLASSIFY:
+        return "classify"
+    served = {model.manifest.task for model in registry.models.values()}
+    return served.pop() if len(served) == 1 else either

@@ -1,0 +1,59 @@
+/** The service: its answers, its streams, and what went wrong as a Failure. Knows no elements. */
+
+import { Failure } from "./failure.js";
+import { authorization } from "./key.js";
+
+/** Where a path of the service is, also behind a proxy that serves it under another. */
+export function address(path) {
+  return new URL(path, document.baseURI).href;
+}
+
+/** Asks with GET, or with POST where there is a body. Throws Failure, or what the signal was aborted with. */
+async function send(path, body, signal) {
+  const headers = authorization();
+  if (body) headers["content-type"] = "application/json";
+  const options = { method: body ? "POST" : "GET", headers, signal, body: body && JSON.stringify(body) };
+  const response = await fetch(address(path), options).catch((error) => {
+    throw signal?.aborted ? error : new Failure("network");
+  });
+  if (!response.ok) throw await Failure.of(response);
+  return response;
+}
+
+export async function ask(path, body, signal) {
+  return (await send(path, body, signal)).json();
+}
+
+export async function read(path) {
+  return (await send(path)).text();
+}
+
+export async function fetchBlob(path) {
+  return (await send(path)).blob();
+}
+
+/** The events of a stream, as they come; who leaves it ends it. */
+export async function* stream(path, body, signal) {
+  const { body: content, headers } = await send(path, body, signal);
+  const reader = content.pipeThrough(new TextDecoderStream()).getReader();
+  const model = headers.get("x-model");
+  try {
+    for (let rest = ""; ; ) {
+      const { value, done } = await reader.read().catch((error) => {
+        throw signal?.aborted ? error : new Failure("network");
+      });
+      if (done) return;
+      const blocks = (rest + value).split("\n\n");
+      rest = blocks.pop();
+      for (const block of blocks) if (block.startsWith("data:")) yield { ...eventOf(block), model };
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
+function eventOf(block) {
+  const event = JSON.parse(block.slice("data:".length));
+  if (event.error) throw new Failure(event.error_type, event.error);
+  return event;
+}

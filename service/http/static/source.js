@@ -1,0 +1,82 @@
+/** The texts of a batch: lines that were pasted, or a column of a file. */
+
+import { decode, parse } from "./csv.js";
+import { byId, make } from "./dom.js";
+import { say } from "./language.js";
+
+export class Source {
+  #rows = []; // of the file
+  #whenChanged;
+
+  constructor(whenChanged) {
+    this.#whenChanged = whenChanged;
+    byId("file").addEventListener("change", () => this.#open());
+    for (const id of ["column", "titled"]) byId(id).addEventListener("change", () => this.speak());
+    byId("lines").addEventListener("input", () => {
+      byId("file").value = "";
+      this.#rows = [];
+      this.speak();
+    });
+  }
+
+  /** Every row with its text, which is not empty. */
+  get rows() {
+    if (!this.#rows.length) return byId("lines").value.split("\n").map((line) => row([line.trim()], 0)).filter(hasText);
+    const column = Number(byId("column").value);
+    return this.#rows.slice(this.#titled).map((cells) => row(cells, column)).filter(hasText);
+  }
+
+  /** What the columns are called. */
+  get head() {
+    const [first = ["text"]] = this.#rows;
+    return this.#titled || !this.#rows.length ? first : first.map(columnNumber);
+  }
+
+  /** The columns to choose from, in this language and as the box says. */
+  speak() {
+    const [first = []] = this.#rows;
+    const chosen = byId("column").value;
+    const names = this.head.slice(0, first.length).map((name, place) => name.trim() || columnNumber(name, place));
+    byId("column").replaceChildren(...names.map((name, place) => make("option", { value: place, textContent: name })));
+    byId("file-name").textContent = byId("file").files[0]?.name ?? "";
+    byId("column").value = chosen in first ? chosen : this.#fullest;
+    byId("column-field").hidden = first.length < 2;
+    byId("titled-field").hidden = !first.length;
+    this.#whenChanged();
+  }
+
+  async #open() {
+    const [file] = byId("file").files;
+    if (!file) return;
+    const text = decode(await file.arrayBuffer());
+    const isTable = !file.name.endsWith(".txt");
+    this.#rows = isTable ? parse(text) : text.split(/\r?\n/).map((line) => [line]);
+    byId("titled").checked = isTable;
+    byId("column").replaceChildren();
+    byId("lines").value = "";
+    this.speak();
+  }
+
+  get #titled() {
+    return byId("titled").checked ? 1 : 0;
+  }
+
+  /** The column in which most is written. */
+  get #fullest() {
+    const [first = []] = this.#rows;
+    const letters = first.map((_, place) => this.#rows.slice(0, 50).reduce((sum, cells) => sum + (cells[place] ?? "").length, 0));
+    return letters.indexOf(Math.max(...letters));
+  }
+}
+
+function row(cells, column) {
+  return { cells, text: (cells[column] ?? "").trim() };
+}
+
+function hasText({ text }) {
+  return text !== "";
+}
+
+function columnNumber(_, place) {
+  return say("columnNumber", { number: place + 1 });
+}

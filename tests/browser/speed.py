@@ -1,0 +1,76 @@
+"""`python -m tests.browser.speed`: from a key press to the suggestions on screen, measured in the page itself.
+
+Every syllable is typed as the browser types it, the next one when the suggestions of the last one are there. The clock is the
+page's: from the event's own time stamp, when the browser got the key, until the last of the chips has changed.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from itertools import cycle
+
+from tests.browser.browser import LAPTOP, opened
+from tests.browser.screen import Screen
+from tests.conftest import ROOT
+from tests.service.process import running
+
+SENTENCES = [
+    "이 영화는 정말 재미있고 배우들의 연기가 좋았다",
+    "오늘 저녁에 친구와 함께 볼 만한 영화를 찾고 있어요",
+    "음악이 아름답고 이야기도 따뜻해서 다시 보고 싶다",
+    "기대를 많이 했는데 시간이 아까운 작품이었다",
+]
+# Nobody asks the page how far it is, which would keep it from its work: it tells.
+WATCH = """
+() => {
+  window.took = [];
+  let pressed = 0;
+  let answered = () => {};
+  window.expectAnswer = () => { window.answer = new Promise((resolve) => { answered = resolve; }); };
+  addEventListener("keydown", (event) => { pressed = event.timeStamp; }, true);
+  const list = document.getElementById("suggestions");
+  const seen = () => { window.took.push(performance.now() - pressed); answered(); };
+  new MutationObserver(seen).observe(list, { attributes: true, attributeFilter: ["data-after"] });
+}
+"""
+
+
+def measure(screen: Screen, keys: int) -> list[float]:
+    """Milliseconds of so many key presses."""
+    session = screen.page.context.new_cdp_session(screen.page)
+    screen.page.evaluate(WATCH)
+    took: list[float] = []
+    for sentence in cycle(SENTENCES):
+        screen.find("#text").fill("")
+        screen.page.evaluate("window.took = []")
+        for syllable in sentence[: keys - len(took)]:
+            screen.page.evaluate("window.expectAnswer()")
+            session.send("Input.dispatchKeyEvent", {"type": "keyDown", "key": syllable, "text": syllable})
+            screen.page.evaluate("window.answer")
+            session.send("Input.dispatchKeyEvent", {"type": "keyUp", "key": syllable})
+        took += screen.page.evaluate("window.took")
+        if len(took) >= keys:
+            return took
+    raise AssertionError("there is no end of sentences")
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The value that so large a share of them does not exceed."""
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.browser.speed", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--keys", type=int, default=1000, help="key presses to measure")
+    keys = parser.parse_args().keys
+    with opened() as browser, running(models=ROOT / "models") as process:
+        screen = Screen(browser.new_page(viewport=LAPTOP, locale="ko-KR"), process).open()
+        measure(screen, 50)  # the first of everything is not what a person feels
+        took = measure(screen.open(), keys)
+    told = ", ".join(f"p{100 * share:g} {quantile(took, share):.1f}" for share in (0.5, 0.9, 0.99))
+    print(f"key press to suggestions, {len(took)} keys, ms: {told}, longest {max(took):.1f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

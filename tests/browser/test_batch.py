@@ -1,0 +1,179 @@
+"""The page: many texts in, a table out."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.browser import expect
+from tests.browser.screen import Screen
+
+BOM = "\ufeff"
+TEXTS = ["연기가 훌륭하다", "시간이 아깝다", "그냥 그래요"]
+
+
+@pytest.fixture(autouse=True)
+def _shown(screen: Screen) -> None:
+    screen.tab("batch")
+
+
+def run(screen: Screen) -> None:
+    screen.find("#batch-run").click()
+    expect(screen.find("#batch-run")).to_be_enabled()
+
+
+def table(screen: Screen) -> list[list[str]]:
+    rows = screen.page.evaluate("[...document.querySelectorAll('#table tbody tr')].map(r => [...r.cells].map(c => c.textContent))")
+    return [list(row) for row in rows]
+
+
+def saved(screen: Screen) -> tuple[str, list[list[str]]]:
+    """The file that is saved, and the rows that Python's own reader finds in it."""
+    with screen.page.expect_download() as download:
+        screen.find("#batch-save").click()
+    assert download.value.suggested_filename == "labels.csv"
+    text = Path(download.value.path()).read_bytes().decode()
+    return text, [*csv.reader(io.StringIO(text.removeprefix(BOM), newline=""))]
+
+
+def best(screen: Screen, texts: list[str]) -> list[dict[str, Any]]:
+    return [labels[0] for labels in screen.ask("/classify", texts)]
+
+
+def upload(screen: Screen, name: str, content: bytes) -> None:
+    screen.find("#file").set_input_files({"name": name, "mimeType": "text/csv", "buffer": content})
+    expect(screen.find("#file-name")).to_have_text(name)
+
+
+def test_every_line_is_classified(screen: Screen) -> None:
+    screen.find("#lines").fill("\n".join([TEXTS[0], "", f"  {TEXTS[1]} ", TEXTS[2], ""]))
+    run(screen)
+    labels = best(screen, TEXTS)
+    assert [row[:3] for row in table(screen)] == [
+        [str(n), text, label["label"]] for n, (text, label) in enumerate(zip(TEXTS, labels, strict=True), 1)
+    ]
+    expect(screen.find("#batch-status")).to_have_text("3개를 모두 분류했습니다.")
+    _, rows = saved(screen)
+    assert rows == [
+        ["text", "label", "score", "error"],
+        *([t, a["label"], json.dumps(a["score"]), ""] for t, a in zip(TEXTS, labels, strict=True)),
+    ]
+
+
+def test_a_file_is_marked_for_excel_where_that_is_wished(screen: Screen) -> None:
+    screen.find("#lines").fill(TEXTS[0])
+    run(screen)
+    assert saved(screen)[0].startswith(f"{BOM}text,label,score,error\r\n{TEXTS[0]},")
+    screen.find("#bom").uncheck()
+    assert saved(screen)[0].startswith("text,label,score,error\r\n")
+
+
+AWKWARD = ['쉼표, 그리고 "따옴표"', "두\n줄", "  빈칸  ", "세미콜론; 탭\t", "'작은 따옴표'", "=1+1", "윈도\r\n줄"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp949"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_table_comes_back_with_its_columns_and_two_more(encoding: str, separator: str, screen: Screen) -> None:
+    rows = [["번호", "영화평", "별점"], *([str(n), text, "5"] for n, text in enumerate(AWKWARD))]
+    written = io.StringIO(newline="")
+    csv.writer(written, delimiter=separator).writerows(rows)
+    upload(screen, "reviews.csv", written.getvalue().encode(encoding))
+    assert screen.find("#column option").all_inner_texts() == ["번호", "영화평", "별점"]
+    assert screen.find("#column").input_value() == "1"
+    run(screen)
+    labels = best(screen, [text.strip() for text in AWKWARD])
+    _, (head, *found) = saved(screen)
+    assert head == [*rows[0], "label", "score", "error"]
+    assert found == [[*row, a["label"], json.dumps(a["score"]), ""] for row, a in zip(rows[1:], labels, strict=True)]
+
+
+def test_another_column_can_be_chosen_and_the_first_line_may_be_a_text(screen: Screen) -> None:
+    upload(screen, "reviews.tsv", "연기가 훌륭하다\t시간이 아깝다고들 한다\n최고\t최악\n".encode())
+    screen.find("#titled").uncheck()
+    assert screen.find("#column option").all_inner_texts() == ["1번째 열", "2번째 열"]
+    screen.find("#column").select_option("0")
+    run(screen)
+    assert [row[1] for row in table(screen)] == ["연기가 훌륭하다", "최고"]
+    _, rows = saved(screen)
+    assert rows[0] == ["1번째 열", "2번째 열", "label", "score", "error"]
+
+
+def test_lines_of_a_text_file_are_texts(screen: Screen) -> None:
+    upload(screen, "lines.txt", "쉼표, 있는 줄\r\n\r\n최고\r\n".encode())
+    expect(screen.find("#column-field")).to_be_hidden()
+    run(screen)
+    assert [row[1] for row in table(screen)] == ["쉼표, 있는 줄", "최고"]
+
+
+def test_many_texts_go_in_parts_and_the_table_shows_the_first(screen: Screen) -> None:
+    texts = [f"{n}번째 영화는 재미있다" for n in range(230)]
+    bodies = screen.asked("/classify")
+    screen.find("#lines").fill("\n".join(texts))
+    run(screen)
+    assert [len(body["inputs"]) for body in bodies] == [64, 64, 64, 38]
+    assert [row[1] for row in table(screen)] == texts[:200]
+    expect(screen.find("#batch-status")).to_contain_text("230개를 모두 분류했습니다. 표에는 처음 200개만")
+    assert screen.find("#batch-bar").evaluate("bar => bar.value / bar.max") == 1
+    _, rows = saved(screen)
+    assert [row[0] for row in rows[1:]] == texts
+
+
+def test_a_text_that_is_refused_is_told_why_and_holds_up_no_other(screen: Screen) -> None:
+    screen.expected.append("status of 413")
+    long = "좋다 " * 2_000
+    screen.find("#lines").fill("\n".join([TEXTS[0], long, TEXTS[1], long]))
+    run(screen)
+    assert [row[2] for row in table(screen)][::2] == [label["label"] for label in best(screen, TEXTS[:2])]
+    for row in table(screen)[1::2]:
+        assert row[2].endswith("2000 words are more than the 1024 of korean-sentiment")
+    expect(screen.find("#batch-status")).to_have_text("4개 가운데 2개는 분류하지 못했습니다.")
+    _, rows = saved(screen)
+    assert [(row[1] == "", row[3] == "") for row in rows[1:]] == [(False, True), (True, False)] * 2
+
+
+def test_a_busy_service_is_waited_for(screen: Screen) -> None:
+    screen.expected.append("status of 429")
+    refusal = {"error": "try again in 1 s", "error_type": "overloaded"}
+    screen.page.route("**/classify", lambda route: route.fulfill(status=429, headers={"retry-after": "1"}, json=refusal), times=1)
+    screen.find("#lines").fill("\n".join(TEXTS))
+    screen.find("#batch-run").click()
+    expect(screen.find("#batch-status")).to_have_text("서버가 바쁩니다. 1초 뒤에 이어 합니다. 0 / 3")
+    expect(screen.find("#batch-status")).to_have_text("3개를 모두 분류했습니다.")
+
+
+def test_it_can_be_stopped_and_keeps_what_it_has(screen: Screen) -> None:
+    done: list[Any] = []
+
+    def answer(route: Any) -> None:
+        """The first part alone."""
+        if not done:
+            done.append(route)
+            route.continue_()
+
+    screen.page.route("**/classify", answer)
+    screen.find("#lines").fill("\n".join(f"{n}번째 영화" for n in range(200)))
+    screen.find("#batch-run").click()
+    expect(screen.find("#batch-status")).to_have_text("64 / 200")
+    screen.find("#batch-stop").click()
+    expect(screen.find("#batch-status")).to_have_text("64개까지 하고 멈췄습니다.")
+    _, rows = saved(screen)
+    assert len(rows) == 65
+
+
+def test_without_a_text_there_is_nothing_to_do(screen: Screen) -> None:
+    screen.find("#lines").fill(" \n")
+    run(screen)
+    expect(screen.find("#batch-status")).to_have_text("분류할 문장이 없습니다.")
+    expect(screen.find("#batch-save")).to_be_disabled()
+
+
+def test_it_needs_no_mouse(screen: Screen) -> None:
+    screen.find("#lines").fill(TEXTS[0])
+    for _ in range(2):
+        screen.press("Tab")
+    assert screen.focused() == "batch-run"
+    screen.press("Enter")
+    expect(screen.find("#table tbody tr")).to_have_count(1)
