@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from service import artifact
 from service.errors import NotFound
-from service.http import docs
+from service.http import docs, examples
 from service.http.etag import is_known, tag
 from service.registry import Registry
 from service.settings import Settings
@@ -31,14 +31,16 @@ PLOTS = [
     File("confusion.png", "image/png", "Which labels it takes for which"),
     File("calibration.png", "image/png", "How often it is right where it is so sure"),
 ]
+_PATH = "/models/{name}"
 _CARD = File(artifact.CARD, "text/markdown", "The model card: what it learnt from, how, and how well")
 
 
 def card_routes(settings: Settings, registry: Registry) -> APIRouter:
-    router = APIRouter(prefix="/models/{name}", tags=["catalogue"])
+    router = APIRouter(tags=["catalogue"])
 
-    def sender(file: File) -> Callable[[Request, str], Awaitable[Response]]:
-        async def send(request: Request, name: str) -> Response:
+    def sender(file: File) -> Callable[[Request], Awaitable[Response]]:
+        async def send(request: Request) -> Response:
+            name = request.path_params["name"]
             model = registry.models.get(name)
             digest = None if model is None else model.manifest.files.get(file.name)
             if model is None or digest is None:
@@ -51,9 +53,11 @@ def card_routes(settings: Settings, registry: Registry) -> APIRouter:
 
         return send
 
-    router.add_api_route("/card", sender(_CARD), **docs.file(_CARD.media_type, _CARD.summary))
+    described = docs.file(_CARD.media_type, _CARD.summary, examples.CARD)
+    router.add_api_route(f"{_PATH}/card", sender(_CARD), **docs.at_path(_PATH, described))
     for plot in PLOTS:
-        router.add_api_route(f"/{plot.name}", sender(plot), **docs.file(plot.media_type, plot.summary))
+        described = docs.file(plot.media_type, plot.summary)
+        router.add_api_route(f"{_PATH}/{plot.name}", sender(plot), **docs.at_path(_PATH, described))
     return router
 
 

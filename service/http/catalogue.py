@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter
 
+from service.http import docs, examples
 from service.http.cards import PLOTS
 from service.http.schemas import InfoAnswer, ModelAnswer, ModelsAnswer, RefusedAnswer
 from service.inference.runtime import ONNXRUNTIME_VERSION
@@ -14,14 +15,22 @@ from service.version import VERSION
 def catalogue_routes(settings: Settings, registry: Registry) -> APIRouter:
     router = APIRouter(tags=["catalogue"])
 
-    @router.get("/models", summary="The models that serve, and the folders that were refused and why")
+    @router.get(
+        "/models",
+        summary="The models that serve, and the folders that were refused and why",
+        responses=docs.answers(examples.MODELS, examples.READING),
+    )
     async def models() -> ModelsAnswer:
         return ModelsAnswer(
             models=[_describe(model, registry) for model in registry.models.values()],
             refused=[RefusedAnswer(**refused._asdict()) for refused in registry.refused],
         )
 
-    @router.get("/info", summary="The service itself, and the limits of a request")
+    @router.get(
+        "/info",
+        summary="The service itself, and the limits of a request",
+        responses=docs.answers(examples.INFO, examples.READING),
+    )
     async def info() -> InfoAnswer:
         limits = {name: getattr(settings, name) for name in InfoAnswer.model_fields if name in type(settings).model_fields}
         return InfoAnswer(

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 
-from service.http import attributions, docs, exchange
+from service.http import attributions, docs, examples, exchange
 from service.http.attributions import Omissions
 from service.http.lean import Content, LeanRoute
 from service.http.requests import ClassifyRequest
@@ -66,7 +66,9 @@ def classify_routes(classifications: Classifications) -> APIRouter:
 
     answers = list[LabelScore] | list[list[LabelScore]] | DetailedLabels | list[DetailedLabels]
 
-    @router.post("/classify", **docs.operation(ClassifyRequest, answers, "Label a text, or every text of a list"))
+    summary = "Label a text, or every text of a list"
+
+    @router.post("/classify", **docs.operation(ClassifyRequest, answers, examples.LABELLED, summary))
     async def classify(request: Request) -> Response:
         wanted, ends_s = await exchange.read_request(request, ClassifyRequest, classifications.settings)
         return await classifications.respond(request, wanted, ends_s)

@@ -82,7 +82,7 @@ class CompletionRequest(StrictModel):
     """POST /v1/completions"""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"prompt": "영화가 정말", "max_tokens": 8, "temperature": 0}]},
+        json_schema_extra={"examples": [{"prompt": "영화가 정말", "max_tokens": 3, "temperature": 0}]},
     )
 
     prompt: Annotated[Prompts, BeforeValidator(_read_prompt), WithJsonSchema(_PROMPT_SCHEMA)]

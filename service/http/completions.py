@@ -3,15 +3,15 @@
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from service.errors import NotFound, StateMismatch
-from service.http import docs, exchange
+from service.errors import NotFound
+from service.http import docs, examples, exchange
 from service.http.completion_answers import CompletionWriter
 from service.http.completion_requests import NAMES, CompletionRequest, read_ids
-from service.http.completion_schemas import Completion, CompletionError, CompletionModel, CompletionModels, status_of
+from service.http.completion_schemas import Completion, CompletionError, CompletionModel, CompletionModels
+from service.http.docs import Events
 from service.http.generate import Generations, encode_prompt
 from service.http.lean import LeanRoute
 from service.http.names import told_by
@@ -22,9 +22,6 @@ from service.model import Model
 from service.registry import Registry
 from service.text import Encoded
 
-# A state never comes this way.
-_ERRORS = {status_of(status): told for status, told in docs.ERRORS.items() if status != StateMismatch.status}
-
 
 def completion_routes(generations: Generations) -> APIRouter:
     router, settings = APIRouter(prefix="/v1", tags=["OpenAI"], route_class=LeanRoute), generations.settings
@@ -32,8 +29,10 @@ def completion_routes(generations: Generations) -> APIRouter:
     summary = "Continue a text, or every text of a list, as OpenAI's clients ask for it"
     told = "Or, where `stream` is asked for, server-sent events: `data: ` and a Completion each, at the end `data: [DONE]`"
 
+    faults, events = docs.errors(examples.STATELESS, openai=True), Events(Completion, examples.COMPLETION_EVENT, CompletionError)
+
     @router.post(
-        "/completions", **docs.operation(CompletionRequest, Completion, summary, told, docs.errors(_ERRORS, CompletionError))
+        "/completions", **docs.operation(CompletionRequest, Completion, examples.COMPLETION, summary, told, faults, events)
     )
     async def completions(request: Request) -> Response:
         asked, ends_s = await exchange.read_request(request, CompletionRequest, settings)
@@ -51,7 +50,11 @@ def completion_routes(generations: Generations) -> APIRouter:
 def completion_model_routes(registry: Registry) -> APIRouter:
     router = APIRouter(tags=["OpenAI"])
 
-    @router.get("/v1/models", summary="The models that continue texts", responses=_errors(401, 503))
+    listed = {"object": "list", "data": [examples.COMPLETION_MODEL]}
+
+    @router.get(
+        "/v1/models", summary="The models that continue texts", responses=docs.answers(listed, examples.READING, openai=True)
+    )
     async def models() -> CompletionModels:
         return CompletionModels(object="list", data=[_describe(model) for model in _completing(registry)])
 
@@ -63,12 +66,9 @@ def completion_model_routes(registry: Registry) -> APIRouter:
         return _describe(found[name])
 
     path, summary = "/v1/models/{name}", "One of the models that continue texts"
-    router.add_api_route(path, model, **docs.at_path(path, {"summary": summary, "responses": _errors(401, 404, 503)}))
+    answers = docs.answers(examples.COMPLETION_MODEL, examples.READING_ONE, openai=True)
+    router.add_api_route(path, model, **docs.at_path(path, {"summary": summary, "responses": answers}))
     return router
-
-
-def _errors(*statuses: int) -> dict[int | str, Any]:
-    return docs.errors({status: _ERRORS[status] for status in statuses}, CompletionError)
 
 
 def _completing(registry: Registry) -> list[Model]:

@@ -2,7 +2,7 @@
 
 import re
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
@@ -10,9 +10,11 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
+from pydantic_core import from_json, to_json
 
+from service.http import examples
 from service.http.completion_requests import CompletionRequest
-from service.http.completion_schemas import CompletionError
+from service.http.completion_schemas import CompletionError, as_fault, status_of
 from service.http.hub_requests import HubRequest, PredictRequest
 from service.http.protocol_requests import InferRequest, TextRequest
 from service.http.protocol_schemas import TextEvent
@@ -25,69 +27,81 @@ _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; worker-src blob:"
 )
+_JSON = "application/json"
+_EXAMPLE = "x-example"
 _REFERENCE = "#/components/schemas/{model}"
-ERRORS = {
-    401: "No API key, where keys are set",
-    404: "No such model",
-    409: "A state of another model",
-    413: "Too many inputs, or one that is too long",
-    422: "The request is wrong; the sentence names the field",
-    429: "The queue is full; Retry-After says when to try again",
-    500: "The model failed on this request",
-    503: "No model, or shutting down",
-    504: "It took longer than it may (header x-request-timeout, in seconds, or the service's own limit)",
-}
 # What the routes read and write themselves.
 _READ = [GenerateRequest, ClassifyRequest, PinRequest, HubRequest, PredictRequest, CompletionRequest, InferRequest, TextRequest]
 _WRITTEN = [StreamEvent, ErrorAnswer, CompletionError, TextEvent]
-_CHANGE_ERRORS = {
-    401: "No admin key",
-    403: "No admin keys are set",
-    404: "No such model, or no such version",
-    422: "The version is refused; the sentence says why",
-    503: "The folder cannot be read, or shutting down",
-}
 
 
-class _Events(Response):
-    media_type = "text/event-stream"
+class Events(NamedTuple):
+    """What a stream is made of. fault: the form of an error in its place."""
+
+    model: type[BaseModel]
+    example: Any
+    fault: type[BaseModel] = ErrorAnswer
+
+    def content(self) -> dict[str, Any]:
+        """One event, as OpenAPI 3.2 describes them: an object whose data is text, and what that text is."""
+        told: dict[str, Any] = {"type": "string", "contentMediaType": _JSON}
+        told |= {"contentSchema": {"anyOf": [_reference(self.model), _reference(self.fault)]}}
+        schema = {"type": "object", "properties": {"data": told}, "required": ["data"]}
+        return {"text/event-stream": {"schema": schema, **_shown({"data": to_json(self.example).decode()})}}
 
 
 def operation(
     request: type[BaseModel],
     answers: Any,
+    example: Any,
     summary: str,
     told: str = "A list in gives a list out, in order",
     faults: Any = None,
-    event: type[BaseModel] | None = None,
+    events: Events | None = None,
 ) -> dict[str, Any]:
     """What OpenAPI says of a route that reads its body itself.
 
-    answers: every form that its answer may have; faults: how its errors are told, where it is not as ever; event: where it may also
-    answer with server-sent events.
+    answers: every form that its answer may have; example: one, to the example of its request; faults: its errors, as errors() tells
+    them, where they are not those of every inference; events: where it may also answer with server-sent events.
     """
-    events = {} if event is None else {"content": _events(event)}
-    return _describe(request, summary, {"model": answers, "description": told, **events}, faults)
+    content = {_JSON: _shown(example)} | ({} if events is None else events.content())
+    answer = {"model": answers, "description": told, "content": content}
+    return _describe(request, summary, answer, faults)
 
 
-def stream(request: type[BaseModel], event: type[BaseModel], summary: str) -> dict[str, Any]:
+def stream(request: type[BaseModel], events: Events, summary: str, faults: Any = None) -> dict[str, Any]:
     """The same of a route that always answers so."""
-    described = f"Server-sent events: `data:` and one {event.__name__} a word, and where it ends early one ErrorAnswer"
-    return _describe(request, summary, {"content": _events(event), "description": described}) | {"response_class": _Events}
+    told = f"Server-sent events: `data:` and one {events.model.__name__} a word, and where it ends early one ErrorAnswer"
+    return _describe(request, summary, {"content": events.content(), "description": told}, faults) | {"response_class": Response}
 
 
 def change(answer: type[BaseModel], summary: str, request: type[BaseModel] | None = None) -> dict[str, Any]:
     """The same of a route that changes what serves; request: its body, which it reads itself, if it has one."""
-    responses: dict[int, Any] = {200: {"model": answer, "description": "What is wanted and what serves now"}}
-    body = {} if request is None else {"openapi_extra": {"requestBody": {"required": True, "content": _content(request)}}}
-    return {"summary": summary, "response_model": None, "responses": responses | errors(_CHANGE_ERRORS), **body}
+    changed = {
+        "model": answer,
+        "description": "What is wanted and what serves now",
+        "content": {_JSON: _shown(examples.CHOICE)},
+    }
+    body = {} if request is None else {"openapi_extra": {"requestBody": _body(request)}}
+    return {"summary": summary, "response_model": None, "responses": {200: changed, **errors(examples.CHANGES)}, **body}
 
 
-def file(media_type: str, summary: str) -> dict[str, Any]:
+def file(media_type: str, summary: str, example: str | None = None) -> dict[str, Any]:
     """The same of a route that answers with a file of a model."""
-    answer = {"content": {media_type: {"schema": {"type": "string"}}}, "description": "The file, or 304 for its tag"}
-    faults = errors({401: ERRORS[401], 404: "No such model serves, or it has no such file"})
-    return {"summary": summary, "response_model": None, "response_class": Response, "responses": {200: answer, **faults}}
+    answer = {"content": _text(media_type, example), "description": "The file, or 304 for its tag"}
+    responses = {200: answer, **errors(examples.FILES)}
+    return {"summary": summary, "response_model": None, "response_class": Response, "responses": responses}
+
+
+def text(media_type: str, summary: str, example: str) -> dict[str, Any]:
+    """The same of a route that answers with text."""
+    answer = {"content": _text(media_type, example)}
+    return {"summary": summary, "response_model": None, "response_class": Response, "responses": {200: answer}}
+
+
+def answers(example: Any, faults: examples.Faults | None = None, openai: bool = False) -> dict[int | str, Any]:
+    """What a route answers whose own type says the rest."""
+    return {200: {"content": {_JSON: _shown(example)}}, **errors(faults or {}, openai)}
 
 
 def at_path(path: str, described: dict[str, Any]) -> dict[str, Any]:
@@ -96,34 +110,56 @@ def at_path(path: str, described: dict[str, Any]) -> dict[str, Any]:
     return described | {"openapi_extra": {"parameters": names, **described.get("openapi_extra", {})}}
 
 
-def _describe(request: type[BaseModel], summary: str, answer: dict[str, Any], faults: Any = None) -> dict[str, Any]:
-    body = {"required": True, "content": _content(request)}
+def errors(faults: examples.Faults, openai: bool = False) -> dict[int | str, Any]:
+    """Errors by their status, and what each is told for; openai: in the form that OpenAI's clients know."""
+    found: dict[int | str, Any] = {}
+    for kind, (told, sentence) in faults.items():
+        answer: BaseModel = ErrorAnswer.model_validate({"error": sentence, "error_type": kind.error_type})
+        if openai:
+            answer = as_fault(kind.error_type, sentence)
+        status = status_of(kind.status) if openai else kind.status
+        found[status] = {"description": told, "content": _content(type(answer), answer.model_dump())}
+    return found
+
+
+def _describe(request: type[BaseModel], summary: str, answer: dict[str, Any], faults: Any) -> dict[str, Any]:
     return {
         "summary": summary,
         "response_model": None,
-        "responses": {200: answer, **(faults or errors(ERRORS))},
-        "openapi_extra": {"requestBody": body},
+        "responses": {200: answer, **(faults or errors(examples.STATELESS))},
+        "openapi_extra": {"requestBody": _body(request)},
     }
 
 
-def errors(told: dict[int, str], form: type[BaseModel] = ErrorAnswer) -> dict[int | str, Any]:
-    """Errors by their status, and what each is told for."""
-    return {status: {"content": _content(form), "description": text} for status, text in told.items()}
+def _body(request: type[BaseModel]) -> dict[str, Any]:
+    told: Any = request.model_config.get("json_schema_extra")
+    return {"required": True, "content": _content(request, told["examples"][0])}
 
 
-def _content(model: type[BaseModel]) -> dict[str, Any]:
-    return {"application/json": {"schema": _reference(model)}}
-
-
-def _events(event: type[BaseModel]) -> dict[str, Any]:
-    """One event, as OpenAPI 3.2 describes them: an object whose data is text, and what that text is."""
-    told: dict[str, Any] = {"type": "string", "contentMediaType": "application/json"}
-    told |= {"contentSchema": {"anyOf": [_reference(event), _reference(ErrorAnswer)]}}
-    return {_Events.media_type: {"schema": {"type": "object", "properties": {"data": told}, "required": ["data"]}}}
+def _content(model: type[BaseModel], example: Any) -> dict[str, Any]:
+    return {_JSON: {"schema": _reference(model), **_shown(example)}}
 
 
 def _reference(model: type[BaseModel]) -> dict[str, str]:
     return {"$ref": _REFERENCE.format(model=model.__name__)}
+
+
+def _text(media_type: str, example: str | None) -> dict[str, Any]:
+    """example: None of what nobody can read."""
+    return {media_type: {"schema": {"type": "string"}} | ({} if example is None else _shown(example))}
+
+
+def _shown(example: Any) -> dict[str, Any]:
+    """As JSON until the document is whole: FastAPI takes every null out of it."""
+    return {_EXAMPLE: to_json(example).decode()}
+
+
+def _show(part: Any) -> None:
+    """Puts the examples in, wherever they stand in this part of a document."""
+    if isinstance(part, dict) and _EXAMPLE in part:
+        part["example"] = from_json(part.pop(_EXAMPLE))
+    for child in part.values() if isinstance(part, dict) else part if isinstance(part, list) else []:
+        _show(child)
 
 
 def docs_routes(app: FastAPI) -> APIRouter:
@@ -174,5 +210,6 @@ def describe_api(app: FastAPI) -> dict[str, Any]:
         bodies: Any = [*((asked, "validation") for asked in _READ), *((told, "serialization") for told in _WRITTEN)]
         _, requests = models_json_schema(bodies, ref_template=_REFERENCE)
         document["components"]["schemas"] |= requests["$defs"]
+        _show(document)
         app.openapi_schema = document
     return app.openapi_schema

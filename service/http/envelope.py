@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import Overloaded, RequestError
+from service.http.compression import Packer, packer
 from service.http.cors import Cors
 from service.http.docs import ASSETS
 from service.http.drain import Drain
@@ -34,7 +35,6 @@ WATCHING = frozenset({"/livez", "/readyz", "/health", "/metrics", "/v2/health/li
 # Who has no key may still read what there is to ask, and the page that asks for one.
 OPEN = WATCHING | {"/", "/docs", "/redoc", "/openapi.json"}
 OPEN_FILES = (ASSETS, FILES)
-_READING = ("GET", "HEAD")
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
@@ -119,12 +119,13 @@ class Envelope:
         REQUEST_ID.set(record.id)  # a request has a task of its own, and a task a context
         path = scope["path"] if scope["method"] == "POST" and not scope.get("root_path") else ""
         straight = self._straight.get(path)
+        asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope  # the server leaves the body away
         self.drain.running += 1
         try:
-            await self._answer(straight or self._app, scope, receive, self._sender(scope, send, record), record)
+            await self._answer(straight or self._app, asked, receive, self._sender(scope, send, record), record)
         finally:
             self.drain.running -= 1
-            self._teller.tell(scope, record, path if straight else str(getattr(scope.get("route"), "path", "other")))
+            self._teller.tell(scope, record, path if straight else str(getattr(asked.get("route"), "path", "other")))
 
     def end_all(self) -> None:
         """Every request that is running ends now."""
@@ -145,10 +146,15 @@ class Envelope:
                     await answer(scope, receive, send)
 
     def _sender(self, scope: Scope, send: Send, record: Record) -> Send:
-        """send, with headers of ours."""
+        """send, with headers of ours, and packed where that is worth it."""
+        packing: Packer | None = None
 
         async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            nonlocal packing
+            if packing is not None:
+                message = await packing.pack(message)
+            elif message["type"] == "http.response.start":
+                packing = packer(scope, message)
                 record.status = message["status"]
                 total_s = f"{record.total_s:.6f}".encode()
                 message["headers"] += [(b"x-request-id", record.id.encode()), (b"x-total-time", total_s)]
@@ -182,7 +188,7 @@ class Envelope:
 
 def _is_open(scope: Scope) -> bool:
     """Whether it is read without a key; what is sent to the same address may need one."""
-    return scope["method"] in _READING and (scope["path"] in OPEN or scope["path"].startswith(OPEN_FILES))
+    return scope["method"] == "GET" and (scope["path"] in OPEN or scope["path"].startswith(OPEN_FILES))
 
 
 def _log_access(scope: Scope, record: Record, route: str, seconds: float) -> None:

@@ -42,9 +42,12 @@ async def read_request(request: Request, schema: type[R], settings: Settings) ->
 async def read_body(request: Request, settings: Settings) -> tuple[bytes, float]:
     """The body, and when the request must have ended, monotonic.
 
-    Raises DeadlineExceeded where the body is not there by then, TooLarge before it is read whole.
+    Raises DeadlineExceeded where the body is not there by then, TooLarge before it is read whole, InvalidRequest for one that is
+    packed.
     """
     ends_s = deadline(request, settings)
+    if header(request.scope, b"content-encoding") not in (None, b"", b"identity"):
+        raise InvalidRequest("content-encoding: a body is read as it is; send it without")
     try:
         async with asyncio.timeout(min(ends_s - time.monotonic(), settings.read_timeout_s)):
             return await _read_body(request, settings.max_body_bytes), ends_s

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from fastapi import APIRouter, Request, Response
 
 from service.errors import InvalidRequest, TooLarge
-from service.http import docs, exchange
+from service.http import docs, examples, exchange
 from service.http.answers import Author, Writer
+from service.http.docs import Events
 from service.http.lean import LeanRoute
 from service.http.requests import GenerateParameters, GenerateRequest
 from service.http.schemas import GenerateAnswer, StreamEvent
@@ -86,13 +87,17 @@ class Generations:
 def generate_routes(generations: Generations) -> APIRouter:
     router, settings = APIRouter(tags=["inference"], route_class=LeanRoute), generations.settings
 
-    answers = GenerateAnswer | list[GenerateAnswer] | list[list[GenerateAnswer]]
+    answers, faults = GenerateAnswer | list[GenerateAnswer] | list[list[GenerateAnswer]], docs.errors(examples.ERRORS)
 
-    @router.post("/generate", **docs.operation(GenerateRequest, answers, "Continue a text, or every text of a list", event=StreamEvent))
+    summary, events = "Continue a text, or every text of a list", Events(StreamEvent, examples.EVENT)
+
+    @router.post("/generate", **docs.operation(GenerateRequest, answers, examples.GENERATED, summary, faults=faults, events=events))
     async def generate(request: Request) -> Response:
         return await generations.respond(request, *await exchange.read_request(request, GenerateRequest, settings))
 
-    @router.post("/generate_stream", **docs.stream(GenerateRequest, StreamEvent, "Continue a text, a server-sent event a word"))
+    summary = "Continue a text, a server-sent event a word"
+
+    @router.post("/generate_stream", **docs.stream(GenerateRequest, events, summary, faults))
     async def generate_stream(request: Request) -> Response:
         wanted, ends_s = await exchange.read_request(request, GenerateRequest, settings)
         return await generations.respond(request, streamed(wanted), ends_s)

@@ -7,14 +7,15 @@ from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 
 from service.errors import InvalidRequest
-from service.http import docs, exchange
+from service.http import docs, examples, exchange
 from service.http.classify import Classifications
+from service.http.docs import Events
 from service.http.generate import Generations
 from service.http.hub_requests import HubRequest, PredictRequest, task_of
 from service.http.lean import LeanRoute
 from service.http.names import told_by
 from service.http.requests import ClassifyRequest, GenerateRequest, Inputs
-from service.http.schemas import DetailedLabels, GenerateAnswer, LabelScore
+from service.http.schemas import DetailedLabels, GenerateAnswer, LabelScore, StreamEvent
 
 Wanted = TypeVar("Wanted", GenerateRequest, ClassifyRequest)
 
@@ -43,9 +44,11 @@ def hub_routes(generations: Generations, classifications: Classifications) -> AP
     hub = Hub(generations, classifications)
     labels = list[list[LabelScore]] | list[DetailedLabels]
     either = list[GenerateAnswer] | list[list[GenerateAnswer]] | labels
+    faults, events = docs.errors(examples.ERRORS), Events(StreamEvent, examples.EVENT)
     told = "A list with an answer a text, also of one"
+    summary = "Continue or label texts: what the fields are for"
 
-    @router.post("/", **docs.operation(HubRequest, either, "Continue or label texts: what the fields are for", told))
+    @router.post("/", **docs.operation(HubRequest, either, examples.LISTED, summary, told, faults, events))
     async def root(request: Request) -> Response:
         return await hub.respond(request, *await exchange.read_request(request, HubRequest, settings))
 
@@ -55,10 +58,14 @@ def hub_routes(generations: Generations, classifications: Classifications) -> AP
             raise InvalidRequest(f"model: the address asks for {name!r}")
         return await hub.respond(request, asked.model_copy(update={"model": name}), ends_s)
 
-    described = docs.operation(HubRequest, either, "Continue or label texts: what the model does", told)
+    described = docs.operation(
+        HubRequest, either, examples.LISTED, "Continue or label texts: what the model does", told, faults, events
+    )
     router.add_api_route("/models/{name}", model, methods=["POST"], route_class_override=APIRoute, **described)
 
-    @router.post("/predict", **docs.operation(PredictRequest, list[LabelScore] | labels, "Label a text, or every text of a list"))
+    summary = "Label a text, or every text of a list, as /classify"
+
+    @router.post("/predict", **docs.operation(PredictRequest, list[LabelScore] | labels, examples.LABELLED, summary))
     async def predict(request: Request) -> Response:
         asked, ends_s = await exchange.read_request(request, PredictRequest, settings)
         if asked.parameters is None:

@@ -31,7 +31,7 @@ _PARAMETERS_SCHEMA = {"anyOf": [{"$ref": f"#/components/schemas/{of.__name__}"} 
 class HubRequest(StrictModel):
     """POST / and /models/{name}: what /generate or /classify take."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"inputs": "영화가 정말", "parameters": {"details": True}}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"inputs": "영화가 정말"}]})
 
     inputs: Annotated[Any, WithJsonSchema(INPUTS_SCHEMA)]
     parameters: Annotated[dict[str, Any] | None, WithJsonSchema(_PARAMETERS_SCHEMA)] = None
@@ -62,7 +62,7 @@ class HubRequest(StrictModel):
 class PredictRequest(StrictModel):
     """POST /predict: a text or a list of them, never a pair."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"inputs": "정말 재미있고 감동적인 영화", "raw_scores": False}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"inputs": "정말 재미있고 감동적인 영화"}]})
 
     inputs: InputsField
     parameters: ClassifyParameters | None = Field(None, description="Where they are sent, one text too is answered with a list.")

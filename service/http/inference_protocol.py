@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Request, Response
 
 from service.errors import InvalidRequest
-from service.http import docs, exchange
+from service.http import docs, examples, exchange
 from service.http.classify import Classifications, LabelWriter
+from service.http.docs import Events
 from service.http.generate import Generations, streamed
 from service.http.names import told_by
 from service.http.protocol_answers import InferAuthor, Outputs, TextAuthor
@@ -105,9 +106,9 @@ def protocol_routes(generations: Generations, classifications: Classifications) 
         return await protocol.generate(request, *address_of(request), stream=True)
 
     told = f"Tensors as JSON, or as bytes after it ({JSON_BYTES})"
-    inferred = docs.operation(InferRequest, InferAnswer, "Continue or label the texts of a tensor", told)
-    written = docs.operation(TextRequest, TextAnswer, "Continue a text", "The text")
-    events = docs.stream(TextRequest, TextEvent, "Continue a text, a server-sent event a word")
+    inferred = docs.operation(InferRequest, InferAnswer, examples.INFERRED, "Continue or label the texts of a tensor", told)
+    written = docs.operation(TextRequest, TextAnswer, examples.WRITTEN, "Continue a text", "The text")
+    events = docs.stream(TextRequest, Events(TextEvent, examples.WRITTEN_EVENT), "Continue a text, a server-sent event a word")
     for path in MODEL_PATHS:
         router.add_api_route(f"{path}/infer", infer, methods=["POST"], **docs.at_path(path, inferred))
         router.add_api_route(f"{path}/generate", generate, methods=["POST"], **docs.at_path(path, written))

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request
 
 from service.errors import NotFound, Unavailable
-from service.http import docs
+from service.http import docs, examples
 from service.http.drain import Drain
 from service.http.health import check_ready
 from service.http.protocol_schemas import INPUT, OUTPUTS, LiveAnswer, MetadataAnswer, ModelReadyAnswer, ReadyAnswer, ServerAnswer
@@ -20,15 +20,19 @@ PLATFORM = "onnxruntime_onnx"
 def metadata_routes(registry: Registry, drain: Drain) -> APIRouter:
     router = APIRouter(tags=["Open Inference Protocol"])
 
-    @router.get("/v2", summary="The service and what it knows of the protocol")
+    @router.get(
+        "/v2",
+        summary="The service and what it knows of the protocol",
+        responses=docs.answers(examples.SERVER, examples.READING),
+    )
     async def server() -> ServerAnswer:
         return ServerAnswer(name="seqserve", version=VERSION, extensions=EXTENSIONS)
 
-    @router.get("/v2/health/live", summary="As /livez")
+    @router.get("/v2/health/live", summary="As /livez", responses=docs.answers({"live": True}))
     async def live() -> LiveAnswer:
         return LiveAnswer(live=True)
 
-    @router.get("/v2/health/ready", summary="As /readyz", responses=docs.errors({503: docs.ERRORS[503]}))
+    @router.get("/v2/health/ready", summary="As /readyz", responses=docs.answers({"ready": True}, examples.NOT_READY))
     async def ready() -> ReadyAnswer:
         check_ready(registry, drain)
         return ReadyAnswer(ready=True)
@@ -42,12 +46,13 @@ def metadata_routes(registry: Registry, drain: Drain) -> APIRouter:
             raise Unavailable(f"the loop of {found.label} has stopped")
         return ModelReadyAnswer(name=found.manifest.name, ready=True)
 
-    faults = docs.errors({status: docs.ERRORS[status] for status in (401, 404, 503)})
+    told = docs.answers(examples.METADATA, examples.READING_ONE)
+    answers = docs.answers({"name": "korean-sentiment", "ready": True}, examples.READING_ONE)
     for path in MODEL_PATHS:
-        router.add_api_route(path, model, **docs.at_path(path, {"summary": "What a model takes and gives", "responses": faults}))
-        router.add_api_route(
-            f"{path}/ready", model_ready, **docs.at_path(path, {"summary": "The model answers", "responses": faults})
-        )
+        router.add_api_route(path, model, **docs.at_path(path, {"summary": "What a model takes and gives", "responses": told}))
+        ready_path = f"{path}/ready"
+        described = docs.at_path(ready_path, {"summary": "The model answers", "responses": answers})
+        router.add_api_route(ready_path, model_ready, **described)
     return router
 
 

@@ -49,7 +49,7 @@ class InferRequest(StrictModel):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"inputs": [{"name": INPUT, "datatype": "BYTES", "shape": [1], "data": ["정말 재미있는 영화"]}]}]
+            "examples": [{"inputs": [{"name": INPUT, "datatype": "BYTES", "shape": [1], "data": ["정말 재미있고 감동적인 영화"]}]}]
         },
     )
 
@@ -82,7 +82,7 @@ class InferRequest(StrictModel):
 class TextRequest(StrictModel):
     """POST /v2/models/{name}/generate and /generate_stream"""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"text_input": "영화가 정말", "parameters": {"max_tokens": 8}}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"text_input": "영화가 정말", "parameters": {"max_tokens": 3}}]})
 
     id: str | None = Field(None, max_length=200, description="Comes back in the answer.")
     text_input: str

@@ -56,14 +56,14 @@ async def _refuse_route(request: Request, error: Exception) -> Response:
 
 
 def _allowed(request: Request, told: str) -> str:
-    """The methods of this path. told: those of the first of its routes, which may not be the only one."""
+    """The methods of this path. told: those of the first of its routes, which may not be the only one. HEAD goes with GET."""
     routes = [route for route in request.app.routes if not isinstance(route, Mount)]  # which would take any method
 
     def takes(method: str) -> bool:
         asked = {**request.scope, "method": method}
         return method in told.split(", ") or any(route.matches(asked)[0] is Match.FULL for route in routes)
 
-    return ", ".join(filter(takes, ("GET", "HEAD", "POST")))
+    return ", ".join({"GET": "GET, HEAD"}.get(method, method) for method in ("GET", "POST") if takes(method))
 
 
 # For the routes that FastAPI finds; what goes straight is answered by the envelope in the same way.

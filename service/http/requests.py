@@ -141,7 +141,7 @@ class GenerateRequest(StrictModel):
     """POST /generate"""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"inputs": "영화가 정말", "parameters": {"max_new_tokens": 8, "details": True}}]}
+        json_schema_extra={"examples": [{"inputs": "영화가 정말", "parameters": {"max_new_tokens": 3, "details": True}}]}
     )
 
     inputs: MaybeEmptyInputs
@@ -198,7 +198,7 @@ class ClassifyRequest(StrictModel):
 class PinRequest(BaseModel):
     """Which version of a model is to serve."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"version": 2}]})
 
     version: int = Field(ge=1, le=999_999_999)
 

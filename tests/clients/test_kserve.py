@@ -1,56 +1,61 @@
-"""kserve's InferenceRESTClient, as it is, on /v2.
+"""What KServe's InferenceRESTClient sends to /v2, by plain HTTP: its package wants older ones than those of this repository."""
 
-It wants older packages than this repository is locked to, so it is seldom installed beside it; then this is skipped.
-"""
-
-import asyncio
-from collections.abc import Awaitable, Callable
+import json
+import struct
 from typing import Any
 
-import numpy as np
 import pytest
 
-from tests.clients.ask import CLASSIFIER, ENDLESS, classify, generate, url
+from tests.clients.ask import CLASSIFIER, ENDLESS, classify, generate
+from tests.service.http.forms import INFER, binary
 from tests.service.process import Server
-
-kserve = pytest.importorskip("kserve", reason="kserve is not installed (it wants older packages than those of this repository)")
 
 TEXTS = ["오늘 날씨가", "the cat sat 고래"]
 
 
-def ask(question: Callable[[Any], Awaitable[Any]]) -> Any:
-    async def whole() -> Any:
-        async with kserve.InferenceRESTClient(kserve.RESTConfig(protocol="v2")) as client:
-            return await question(client)
+def first_output(server: Server, model: str, sends_bytes: bool, asks_bytes: bool) -> list[str]:
+    more = {"id": "one", "model_name": model, "parameters": {"binary_data_output": asks_bytes}}
+    path = f"/v2/models/{model}/infer"
+    if sends_bytes:
+        content, headers = binary([text.encode() for text in TEXTS], **more)
+        response = server.client.post(path, content=content, headers=headers | {"content-type": "application/octet-stream"})
+    else:
+        given = {"name": "text_input", "datatype": "BYTES", "shape": [len(TEXTS)], "data": TEXTS}
+        response = server.client.post(path, json={"inputs": [given]} | more)
+    assert response.status_code == 200, response.text
+    output, raw = _head(response)
+    return output["data"] if raw is None else _texts(raw[: output["parameters"]["binary_data_size"]])
 
-    return asyncio.run(whole())
+
+def _head(response: Any) -> tuple[Any, bytes | None]:
+    """The first output as JSON tells it, and where tensors follow as bytes, these."""
+    if INFER not in response.headers:
+        return response.json()["outputs"][0], None
+    size = int(response.headers[INFER])
+    return json.loads(response.content[:size])["outputs"][0], response.content[size:]
 
 
-def tensor(binary: bool) -> Any:
-    given = kserve.InferInput("text_input", [len(TEXTS)], "BYTES")
-    given.set_data_from_numpy(np.array(TEXTS, dtype=np.object_), binary_data=binary)
-    return given
+def _texts(raw: bytes) -> list[str]:
+    texts = []
+    while raw:
+        (size,) = struct.unpack("<I", raw[:4])
+        texts.append(raw[4 : 4 + size].decode())
+        raw = raw[4 + size :]
+    return texts
 
 
 def test_health_is_told(server: Server) -> None:
-    assert ask(lambda client: client.is_server_live(url(server)))
-    assert ask(lambda client: client.is_server_ready(url(server)))
-    assert ask(lambda client: client.is_model_ready(url(server), CLASSIFIER))
-    assert not ask(lambda client: client.is_model_ready(url(server), "nothing"))
+    """Its client reads these two fields, and takes another status for no."""
+    assert server.client.get("/v2/health/live").json()["live"] is True
+    assert server.client.get("/v2/health/ready").json()["ready"] is True
+    assert server.client.get(f"/v2/models/{CLASSIFIER}/ready").json()["ready"] is True
+    assert server.client.get("/v2/models/nothing/ready").status_code == 404
 
 
 @pytest.mark.parametrize("asks_bytes", [True, False])
 @pytest.mark.parametrize("sends_bytes", [True, False])
 def test_texts_are_labelled_and_written(sends_bytes: bool, asks_bytes: bool, server: Server) -> None:
-    for model in (CLASSIFIER, ENDLESS):
-        first = _infer(server, model, sends_bytes, asks_bytes)
-        if model == CLASSIFIER:
-            assert first == [[one["label"] for one in text] for text in classify(server, TEXTS)]
-        else:
-            assert first == [one["generated_text"] for one in generate(server, TEXTS)]
-
-
-def _infer(server: Server, model: str, sends_bytes: bool, asks_bytes: bool) -> Any:
-    """The first output."""
-    request = kserve.InferRequest(model, [tensor(sends_bytes)], parameters={"binary_data_output": asks_bytes})
-    return ask(lambda client: client.infer(url(server), request, model_name=model)).outputs[0].as_numpy().tolist()
+    labels = [one["label"] for text in classify(server, TEXTS) for one in text]
+    assert first_output(server, CLASSIFIER, sends_bytes, asks_bytes) == labels
+    written = [one["generated_text"] for one in generate(server, TEXTS)]
+    assert first_output(server, ENDLESS, sends_bytes, asks_bytes) == written

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
 
+import jsonschema_rs
 import pytest
 from fastapi.testclient import TestClient
 from httpx2 import Response
 from pydantic import BaseModel
 
+from service.errors import RequestError
 from service.http.requests import ClassifyRequest, GenerateParameters, GenerateRequest
 from service.http.schemas import Details, ErrorAnswer, GenerateAnswer, StreamDetails, StreamEvent
 from tests.service.http.forms import ALL, Form
@@ -132,7 +134,9 @@ def test_an_inference_documents_its_body_and_every_error(path: str, document: An
     assert set(schema["properties"]) >= {"inputs", "parameters", "model"}
     assert schema["required"] == ["inputs"]
     assert schema["additionalProperties"] is False
-    for status in ("404", "409", "413", "422", "429", "500", "503", "504"):
+    takes_state = "state" in schema["properties"]
+    assert ("409" in operation["responses"]) is takes_state
+    for status in ("401", "404", "413", "422", "429", "500", "503", "504"):
         assert resolve(document, operation["responses"][status]["content"]["application/json"]["schema"])["title"] == "ErrorAnswer"
 
 
@@ -214,6 +218,51 @@ def test_every_form_documents_its_body_and_its_errors(form: Form, document: Any)
         told = operation["responses"][status]["content"]["application/json"]["schema"]
         assert resolve(document, told)["title"] == ("CompletionError" if openai else "ErrorAnswer")
     assert ("422" in operation["responses"]) is not openai
+
+
+def contents(document: Any) -> Iterator[tuple[str, str, Any]]:
+    """Everything that is sent or answered: where it stands, its media type, and what is told of it."""
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            told = {"request": operation.get("requestBody", {}), **operation["responses"]}
+            for name, part in told.items():
+                for media_type, content in part.get("content", {}).items():
+                    yield f"{method} {path} {name}", media_type, content
+
+
+def test_every_route_shows_an_example_of_its_body_its_answer_and_every_error(document: Any) -> None:
+    """Pictures speak for themselves."""
+    shown = list(contents(document))
+    assert len(shown) > 200
+    assert [where for where, media_type, content in shown if media_type != "image/png" and "example" not in content] == []
+    answered = {where for where, *_ in shown}
+    for path, methods in document["paths"].items():
+        for method in methods:
+            assert f"{method} {path} 200" in answered
+
+
+def test_every_example_is_what_its_schema_says(document: Any) -> None:
+    for where, _, content in contents(document):
+        if "example" in content:
+            schema = content["schema"] | {"components": document["components"]}
+            jsonschema_rs.Draft202012Validator(schema).validate(content["example"])
+            assert where
+
+
+def test_every_error_is_shown_with_the_word_of_its_status(document: Any) -> None:
+    kinds: list[type[RequestError]] = RequestError.__subclasses__()
+    words = {kind.status: kind.error_type for kind in kinds}
+    for where, _, content in contents(document):
+        method, path, name = where.split()
+        if name.isdecimal() and name != "200":
+            if path.startswith("/v1/"):
+                assert content["schema"]["$ref"].endswith("/CompletionError")
+                told = content["example"]["error"]["code"]
+                status = 422 if name == "400" else int(name)
+                assert told in (words[status], "invalid_api_key", "rate_limit_exceeded", "model_not_found"), (method, path)
+            else:
+                assert content["schema"]["$ref"].endswith("/ErrorAnswer")
+                assert content["example"]["error_type"] == words[int(name)], (method, path)
 
 
 def test_the_document_is_the_same_every_time(document: Any, service: TestClient) -> None:
