@@ -41,8 +41,8 @@ def packer(scope: Scope, start: Message) -> Packer | None:
     if not headers.get(b"content-type", b"").startswith(_TYPES):
         return None
     start["headers"] = kept = [*start["headers"], (b"vary", b"accept-encoding")]
-    # Of a length that is not known yet HTTP/1.0 cannot tell, and of HEAD there is nothing to pack.
-    if scope["http_version"] == "1.0" or scope["method"] == "HEAD" or not takes_gzip(header(scope, b"accept-encoding")):
+    # HTTP/1.0 has no way to send what has no length yet.
+    if scope["http_version"] == "1.0" or not takes_gzip(header(scope, b"accept-encoding")):
         return None
     # A tag that is weak: other bytes of the same content.
     weak = {b"etag": b"W/" + headers.get(b"etag", b"").removeprefix(b"W/")}

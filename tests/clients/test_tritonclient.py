@@ -138,3 +138,16 @@ def test_a_header_is_a_key(guarded: Server) -> None:
         assert client.is_server_ready()
         assert refusal(client) == ("401", "this needs a key: authorization: Bearer KEY")
         assert client.infer(CLASSIFIER, [tensor(TEXTS)], headers={"authorization": f"Bearer {KEY}"}).as_numpy("labels").size == 6
+
+
+def test_a_large_answer_may_come_packed(client: Any, server: Server) -> None:
+    """Tensors as bytes, after JSON whose length is told of what was unpacked."""
+    many = ["오늘 날씨가 좋다"] * 250
+    plain = client.infer(ENDLESS, [tensor(many)], parameters={"max_tokens": 20})
+    packed = client.infer(ENDLESS, [tensor(many)], parameters={"max_tokens": 20}, response_compression_algorithm="gzip")
+    assert packed.as_numpy("text_output").tolist() == plain.as_numpy("text_output").tolist()
+
+
+def test_a_packed_request_is_refused_by_its_header(client: Any) -> None:
+    status, sentence = refusal(client, request_compression_algorithm="gzip")
+    assert (status, sentence) == ("422", "content-encoding: a body is read as it is; send it without")

@@ -115,6 +115,36 @@ def test_a_wrong_method_is_told_with_the_right_one(path: str, allowed: str, meth
     assert response.headers["allow"] == allowed
 
 
+READABLE = [path for path, method in ROUTES.items() if method == "GET"]
+READABLE += ["/", FILE, "/v1/models", "/v2", "/v2/health/ready", "/v2/models/lstm1-generate", "/models/lstm1-generate/card"]
+
+
+@pytest.mark.parametrize("path", READABLE)
+def test_head_tells_what_get_would_and_nothing_more(path: str, service: TestClient) -> None:
+    """As those ask who watch a service, or look whether a file has changed."""
+    asked, got = service.head(path), service.get(path)
+    assert (asked.status_code, asked.content) == (got.status_code, b"")
+    for name in ("content-type", "content-encoding", "vary", "etag", "content-security-policy", "cache-control"):
+        assert asked.headers.get(name) == got.headers.get(name)
+    if "content-encoding" not in asked.headers:
+        assert asked.headers["content-length"] == str(len(got.content))
+
+
+def test_head_of_what_is_not_there_or_only_takes_a_body_says_so(service: TestClient) -> None:
+    assert [service.head(path).status_code for path in ("/nothing", "/models/nothing/card", "/generate", "/v2/models/x/infer")] == [
+        *(404, 404, 405, 405)
+    ]
+
+
+def test_a_head_is_counted_by_its_route(service: TestClient) -> None:
+    def counted() -> float:
+        return sample(service.get("/metrics").text, "seqserve_requests_total", route="/v2", status="200")
+
+    before = counted()
+    service.head("/v2")
+    assert counted() == before + 1
+
+
 # ------------------------------------------------------------------------------------------------------------ headers
 
 

@@ -1,10 +1,12 @@
 """service.http.connection: clients that send too much or too slowly, and clients that do not read, cost little and not for long."""
 
+import http.client
 import json
 import socket
 import threading
 from collections.abc import Iterator
 from time import monotonic
+from typing import Any
 
 import pytest
 
@@ -195,3 +197,34 @@ def test_a_request_that_takes_longer_than_its_headers_may_is_answered(bounded: S
     began_s = monotonic()
     while monotonic() - began_s < 2 * READ_TIMEOUT_S:
         assert bounded.client.post("/generate", json={"inputs": PROMPT, "parameters": parameters}).status_code == 200
+
+
+def test_a_connection_is_kept_for_one_request_after_another(bounded: Server) -> None:
+    """Whatever was answered: small or packed, a stream, an error, no body at all, or a file that the client has already."""
+    connection = http.client.HTTPConnection("127.0.0.1", bounded.port, timeout=60)
+    try:
+        connection.connect()
+        socket_of_all = connection.sock
+        asked: list[tuple[str, str, Any, dict[str, str], int]] = [
+            ("POST", "/generate", {"inputs": PROMPT}, {}, 200),
+            ("POST", "/generate_stream", {"inputs": PROMPT}, {}, 200),
+            ("POST", "/generate", {"inputs": ""}, {}, 422),
+            ("POST", "/v1/completions", {"prompt": PROMPT, "stream": True}, {}, 200),
+            ("GET", "/nothing", None, {}, 404),
+            ("GET", "/docs/assets/swagger-ui.css", None, {"accept-encoding": "gzip"}, 200),
+            ("HEAD", "/docs/assets/swagger-ui.css", None, {"accept-encoding": "gzip"}, 200),
+            ("HEAD", "/v2", None, {}, 200),
+            ("GET", "/", None, {"if-none-match": "*"}, 304),
+            ("DELETE", "/generate", None, {}, 405),
+            ("GET", "/livez", None, {}, 200),
+        ]
+        for number, (method, path, body, headers, status) in enumerate(asked):
+            content = None if body is None else json.dumps(body)
+            connection.request(method, path, content, headers | {"x-request-id": f"request-{number}"})
+            response = connection.getresponse()
+            read = response.read()
+            assert (response.status, response.headers["x-request-id"]) == (status, f"request-{number}"), path
+            assert bool(read) is (method != "HEAD" and status != 304)
+            assert connection.sock is socket_of_all, f"{method} {path} ended it"
+    finally:
+        connection.close()
