@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
 from service.errors import SettingsError
@@ -102,7 +103,8 @@ def create_app(settings: Settings, shared: Path | None = None) -> Envelope:
     straight = {route.path: route.app for router in inference for route in router.routes if isinstance(route, LeanRoute)}
     cors = None if settings.cors_origins is None else Cors(settings.cors_origins)
     teller = Teller(metrics, settings.access_log, traces)
-    gate = Gate(settings.max_requests, straight, drain, teller.tell_refused)
+    costly = [route.path for router in inference for route in router.routes if isinstance(route, APIRoute)]
+    gate = Gate(settings.max_requests, costly, drain, teller.tell_refused)
     return Envelope(app, straight, teller, keys, drain, gate, cors)
 
 

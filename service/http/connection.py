@@ -9,15 +9,21 @@ from pydantic_core import to_json
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.errors import Overloaded
+from service.http.completion_schemas import UNDER, as_fault
 from service.http.gate import Gate
 from service.http.stream import ABORT
 
-_TOO_MANY = to_json({"error": "more is asked than can be answered; try again in 1 s", "error_type": Overloaded.error_type})
+_TOO_MANY = "more is asked than can be answered; try again in 1 s"
+
+
+def _refusal(told: Any) -> bytes:
+    head, body = b"HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/json\r\nretry-after: 1\r\n", to_json(told)
+    return head + b"content-length: %d\r\n\r\n%b" % (len(body), body)
+
+
 # Ready, for it must cost far less than an answer.
-_REFUSAL = b"HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/json\r\nretry-after: 1\r\ncontent-length: %d\r\n\r\n%b" % (
-    len(_TOO_MANY),
-    _TOO_MANY,
-)
+_REFUSAL = _refusal({"error": _TOO_MANY, "error_type": Overloaded.error_type})
+_REFUSAL_TO_OPENAI = _refusal(as_fault(Overloaded.error_type, _TOO_MANY))
 
 
 class Connection(HttpToolsProtocol):
@@ -68,8 +74,8 @@ class Connection(HttpToolsProtocol):
         self._end_head()
         if self._head_bytes > self.max_head_bytes:
             self._refuse_head()
-        elif self._is_too_much():
-            self._turn_away()
+        elif (route := self._too_much()) is not None:
+            self._turn_away(route)
         else:
             super().on_headers_complete()
 
@@ -101,18 +107,18 @@ class Connection(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, "validation", "this is no HTTP request")
 
-    def _is_too_much(self) -> bool:
-        """What costs work, and does not follow on a request that is still being answered on this connection."""
-        if self.gate is None or not self.gate.shut or self.url not in self.gate.costly or self.parser.get_method() != b"POST":
-            return False
-        return self.cycle is None or self.cycle.response_complete
+    def _too_much(self) -> str | None:
+        """The route of what costs work, and does not follow on a request that is still being answered on this connection."""
+        if self.gate is None or not self.gate.shut or self.parser.get_method() != b"POST":
+            return None
+        return self.gate.costly_route(self.url) if self.cycle is None or self.cycle.response_complete else None
 
-    def _turn_away(self) -> None:
+    def _turn_away(self, route: str) -> None:
         """The body is still to come, and gets the time that headers have."""
         assert self.gate is not None
         self._turned_away = True
-        self.transport.write(_REFUSAL)
-        self.gate.tell(self.url.decode())
+        self.transport.write(_REFUSAL_TO_OPENAI if route.startswith(UNDER) else _REFUSAL)
+        self.gate.tell(route)
         self._await_head()
 
     def _keep_or_close(self) -> None:

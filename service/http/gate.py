@@ -2,6 +2,7 @@
 connections and bytes until somebody takes them: for seconds, and without ever being refused. Knows no HTTP and no models.
 """
 
+import re
 from collections.abc import Callable, Collection, Hashable
 
 from service.http.drain import Drain
@@ -14,15 +15,21 @@ class Gate:
     """
 
     def __init__(self, most: int, costly: Collection[str], drain: Drain, tell: Callable[[str], None]) -> None:
-        """costly: paths of what is refused where it is too much; tell: is told the path of every request that was."""
+        """costly: routes, as they are written, that are refused where it is too much; tell: is told that of every request that was."""
         self._most, self._drain, self.tell = most, drain, tell
-        self.costly = frozenset(path.encode() for path in costly)
+        self._plain = {route.encode(): route for route in costly if "{" not in route}
+        self._others = [(re.compile(re.sub(r"{\w+}", "[^/]+", route).encode()), route) for route in costly if "{" in route]
         self._inside: set[Hashable] = set()
 
     @property
     def shut(self) -> bool:
         """Never at the end, when all are told to go elsewhere."""
         return len(self._inside) >= self._most and not self._drain.begun
+
+    def costly_route(self, url: bytes) -> str | None:
+        """The one that is asked for, if it is one of those that are refused."""
+        path = url.partition(b"?")[0]
+        return self._plain.get(path) or next((route for pattern, route in self._others if pattern.fullmatch(path)), None)
 
     def enter(self, who: Hashable) -> None:
         self._inside.add(who)

@@ -12,6 +12,7 @@ from service.http.gate import Gate
 from service.settings import Settings
 from tests.service.conftest import ENDLESS
 from tests.service.http.ask import FOREVER, standing_still
+from tests.service.http.forms import ALL, Form, sentence
 from tests.service.http.wire import connect, send
 from tests.service.process import Server, eventually, serving
 
@@ -74,6 +75,21 @@ def test_it_is_counted(full: Server) -> None:
     before = full.metric("seqserve_requests_total", route="/classify", status="429", outcome="overloaded")
     full.client.post("/classify", json={"inputs": "오늘"})
     assert full.metric("seqserve_requests_total", route="/classify", status="429", outcome="overloaded") == before + 1
+
+
+@pytest.mark.parametrize("form", ALL.values(), ids=ALL)
+def test_every_form_is_refused_as_its_clients_know_it_and_counted_by_its_route(form: Form, full: Server) -> None:
+    labels = {"route": form.route, "status": "429", "outcome": "overloaded"}
+    before = full.metric("seqserve_requests_total", **labels)
+    response = form.post(full.client)
+    assert sentence(form, response, 429, "overloaded") == "more is asked than can be answered; try again in 1 s"
+    assert response.headers["retry-after"] == "1"
+    assert full.metric("seqserve_requests_total", **labels) == before + 1
+
+
+def test_who_changes_what_serves_is_never_refused(full: Server) -> None:
+    """An operator may be the one who can help."""
+    assert full.client.post(f"/models/{ENDLESS}/load").status_code == 403
 
 
 def test_a_body_that_comes_after_the_refusal_is_passed_over_and_the_next_request_is_read(full: Server) -> None:
