@@ -15,7 +15,7 @@ class Gate:
     """
 
     def __init__(self, most: int, costly: Collection[str], drain: Drain, tell: Callable[[str], None]) -> None:
-        """costly: routes, as they are written, that are refused where it is too much; tell: is told that of every request that was."""
+        """costly: routes, as they are written, that are refused where it is too much; tell: is told the route of each that was."""
         self._most, self._drain, self.tell = most, drain, tell
         self._plain = {route.encode(): route for route in costly if "{" not in route}
         self._others = [(re.compile(re.sub(r"{\w+}", "[^/]+", route).encode()), route) for route in costly if "{" in route]

@@ -170,6 +170,55 @@ def test_a_body_that_is_none_is_refused_and_the_next_one_answered(form: Form, bo
     assert form.answer(service)
 
 
+ODD: list[Any] = [
+    None,
+    True,
+    0,
+    -1,
+    0.5,
+    2**64,
+    10**30,
+    1e308,
+    "",
+    "\x00",
+    "\ud800",
+    [],
+    [[]],
+    {},
+    {"a": 1},
+    ["a", 1],
+    [["a"], ["b"]],
+]
+
+
+def places(value: Any, within: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every part of a body, itself included."""
+    yield within
+    for name, part in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else []:
+        yield from places(part, (*within, name))
+
+
+def with_odd(value: Any, place: tuple[Any, ...], odd: Any) -> Any:
+    if not place:
+        return odd
+    changed = value.copy()
+    changed[place[0]] = with_odd(value[place[0]], place[1:], odd)
+    return changed
+
+
+@every_form
+def test_whatever_stands_in_any_place_of_a_body_is_answered_or_refused_with_a_sentence(form: Form, service: TestClient) -> None:
+    options: dict[str, Any] = {"max_new_tokens": 2, "temperature": 1.1, "seed": 3, "stop": ["집"], "n": 1}
+    body = form.ask(form.model, PROMPT, {"top_k": 1} if form.model == CLASSIFIER else options)
+    for place in places(body):
+        for odd in ODD:
+            content = json.dumps(with_odd(body, place, odd))
+            response = service.post(form.path(), content=content, headers={"x-request-timeout": "10"})
+            if response.status_code != 200:
+                assert response.status_code in (400, 404, 413, 422), content
+                assert response.json()["error"], content
+
+
 @every_form
 def test_a_body_that_is_too_large_is_refused_and_the_next_one_answered(form: Form, service: TestClient) -> None:
     assert "1000000 bytes" in sentence(form, service.post(form.path(), content=b" " * 1_000_001), 413, "too_large")
