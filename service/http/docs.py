@@ -211,5 +211,7 @@ def describe_api(app: FastAPI) -> dict[str, Any]:
         _, requests = models_json_schema(bodies, ref_template=_REFERENCE)
         document["components"]["schemas"] |= requests["$defs"]
         _show(document)
+        document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{}, {"key": []}]  # whether there are keys, the operator says
         app.openapi_schema = document
     return app.openapi_schema

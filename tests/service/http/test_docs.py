@@ -249,6 +249,11 @@ def test_every_example_is_what_its_schema_says(document: Any) -> None:
             assert where
 
 
+def test_a_key_can_be_given_to_the_page(document: Any) -> None:
+    assert document["components"]["securitySchemes"] == {"key": {"type": "http", "scheme": "bearer"}}
+    assert document["security"] == [{}, {"key": []}]
+
+
 def test_every_error_is_shown_with_the_word_of_its_status(document: Any) -> None:
     kinds: list[type[RequestError]] = RequestError.__subclasses__()
     words = {kind.status: kind.error_type for kind in kinds}
