@@ -1,6 +1,6 @@
 # Everything sets itself up: Python 3.11 or newer and make are enough. `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: python-is-new-enough help serve test train check format bench bench-training image image-training image-test rules monitoring-test soak walk lock audit clean
+.PHONY: python-is-new-enough help serve test train check format bench bench-training bench-page screenshots image image-training image-test browser-test rules monitoring-test soak walk lock audit clean
 
 PYTHON ?= python3
 IMAGE ?= seqserve
@@ -53,6 +53,12 @@ bench: $(DEV)/installed ## measure the service beside the bare onnxruntime loop,
 bench-training: $(DEV)/installed ## measure the training loop beside PyTorch's language model example, in one run
 	$(DEV)/bin/python -m tests.bench.training $(ARGS)
 
+bench-page: $(DEV)/installed ## measure in a browser how long the page at / takes from a key press to its suggestions
+	$(DEV)/bin/python -m tests.browser.speed $(ARGS)
+
+screenshots: $(DEV)/installed ## take docs/screenshots/ anew
+	$(DEV)/bin/python -m tests.browser.screenshots
+
 # The plain names are those of requirements.lock; with another lock it is seqserve:latest-cuda and seqserve:VERSION-cuda.
 FLAVOUR = $(LOCK:requirements%.lock=%)
 image: IMAGE_ARGS += -t $(IMAGE):latest$(FLAVOUR) -t $(IMAGE):$(VERSION)$(FLAVOUR) --build-arg LOCK=$(LOCK)
@@ -70,6 +76,9 @@ audit: $(AUDIT)/installed .venv-checkov/installed $(SERVE)/installed ## lint ima
 # Its first test builds the image, at first on a base image that it may have to make.
 image-test: $(DEV)/installed ## build the image and prove in containers what it promises (needs root on Linux, and says what else)
 	$(DEV)/bin/python -m pytest --timeout=900 tests/container $(ARGS)
+
+browser-test: $(DEV)/installed ## the page at / in a real browser (apt-get install chromium fonts-nanum)
+	$(DEV)/bin/python -m pytest tests/browser $(ARGS)
 
 rules: ## write the Prometheus operator's object anew from deploy/monitoring/rules.yaml
 	{ sed '/^spec:$$/q' $(RULE); sed 's/^\(.\)/  \1/' deploy/monitoring/rules.yaml; } > $(RULE).new
