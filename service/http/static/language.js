@@ -7,6 +7,7 @@ import { recall, remember } from "./memory.js";
 const TEXTS = { ko: korean, en: english };
 const KEPT = "seqserve.language";
 const listeners = [];
+const formats = new Map(); // to make one takes longer than to use it, and percentages change at every key
 let language = recall(KEPT) ?? (navigator.language.startsWith("ko") ? "ko" : "en");
 
 /** The sentence of this name, with its values. */
@@ -16,7 +17,9 @@ export function say(name, values = {}) {
 
 /** A number as people write it here. */
 export function number(value, options = {}) {
-  return new Intl.NumberFormat(language, options).format(value);
+  const name = language + JSON.stringify(options);
+  if (!formats.has(name)) formats.set(name, new Intl.NumberFormat(language, options));
+  return formats.get(name).format(value);
 }
 
 export function percent(share) {
