@@ -25,12 +25,12 @@ def find_chromium() -> str:
 
 
 @contextmanager
-def opened() -> Iterator["Browser"]:
-    """A browser without a window."""
+def opened(*options: str) -> Iterator["Browser"]:
+    """A browser without a window; options: of its command line."""
     driver = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the development environment")
     driver.expect.set_options(timeout=EXPECTED_MS)
     # Who is root has no sandbox to put it in.
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    arguments = [*options, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     with driver.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=arguments)
         yield browser

@@ -65,6 +65,13 @@ def test_the_code_of_a_batch_gives_its_labels(kind: str, screen: Screen, tmp_pat
     assert output(screen, kind, tmp_path) == printed(kind, screen.ask("/classify", texts, top_k=1))
 
 
+@pytest.mark.parametrize("panel", ["write", "classify", "batch"])
+def test_where_nothing_is_written_yet_the_code_asks_about_an_example(panel: str, screen: Screen, tmp_path: Path) -> None:
+    screen.tab(panel)
+    expect(screen.find("#code")).to_contain_text("generate" if panel == "write" else "classify")
+    assert "error" not in json.loads(output(screen, "curl", tmp_path))
+
+
 @pytest.mark.parametrize("context", [{"permissions": ["clipboard-read", "clipboard-write"]}], indirect=True)
 def test_code_is_copied_as_it_stands(screen: Screen) -> None:
     screen.write(AWKWARD)

@@ -47,7 +47,9 @@ export class Batch {
   }
 
   showCode() {
-    this.#show("classify", this.#body(this.#source.rows.slice(0, TOLD)));
+    const rows = this.#source.rows.slice(0, TOLD);
+    const examples = say("linesPlaceholder").split("\n").map((text) => ({ text }));
+    this.#show("classify", this.#body(rows.length ? rows : examples));
   }
 
   #body(rows) {

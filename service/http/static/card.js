@@ -7,10 +7,12 @@ import { tell } from "./notice.js";
 
 const PLOTS = { "curves.png": "plotCurves", "confusion.png": "plotConfusion", "calibration.png": "plotCalibration" };
 
+const ABOUT = { notation: "compact", maximumSignificantDigits: 3 };
+
 /** model: as GET /models tells of it. */
 export function showCard(model) {
   if (!model) return byId("card").replaceChildren(make("p", { className: "note", textContent: say("noModel") }));
-  const size = { cell: cell(model), hidden: model.hidden, parameters: number(model.parameters), vocabulary: number(model.vocabulary) };
+  const size = { cell: cell(model), hidden: model.hidden, parameters: number(model.parameters, ABOUT), vocabulary: number(model.vocabulary) };
   byId("card").replaceChildren(
     make("p", { className: "name", textContent: `${model.name}/${model.version}` }),
     make("p", { textContent: model.description }),

@@ -49,7 +49,8 @@ export class Chips {
   #make(place) {
     const number = make("kbd", { textContent: String(place + 1), "aria-hidden": "true" });
     const [text, share, bar] = ["text", "share", "bar"].map((className) => make("span", { className }));
-    const button = make("button", { type: "button", className: "chip", tabIndex: place ? -1 : 0 }, number, text, share, bar);
+    const track = make("span", { className: "track" }, bar);
+    const button = make("button", { type: "button", className: "chip", tabIndex: place ? -1 : 0 }, number, text, share, track);
     button.addEventListener("click", () => this.take(place));
     const item = make("li", {}, button);
     this.#list.append(item);

@@ -46,7 +46,7 @@ export class Classifier {
     const text = this.#text.value;
     const explained = text.trim().split(/\s+/).length < this.#mostInputs;
     const body = { inputs: text, model: this.#model, parameters: explained ? { details: true } : {} };
-    this.#show("classify", body);
+    this.#show("classify", text.trim() ? body : { ...body, inputs: say("reviewExample1") });
     byId("labels-box").hidden = !text.trim() || !this.#model;
     if (byId("labels-box").hidden) return;
     try {

@@ -3,6 +3,7 @@
 import { Answer } from "./answer.js";
 import { MOST } from "./chips.js";
 import { byId } from "./dom.js";
+import { say } from "./language.js";
 import { clearNotice, tell } from "./notice.js";
 import { boundOptions, parameters, startOptions } from "./options.js";
 import { stream } from "./service.js";
@@ -48,7 +49,7 @@ export class Writer {
   suggest() {
     const { value } = this.#text;
     this.#suggestions.after(value, this.#model);
-    this.#show("generate", question(value, this.#model));
+    this.#show("generate", question(value.trim() ? value : say("writeExample1"), this.#model));
   }
 
   #press(event) {
