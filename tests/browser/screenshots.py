@@ -11,7 +11,8 @@ from tests.conftest import ROOT
 from tests.service.process import running
 
 FOLDER = ROOT / "docs" / "screenshots"
-WINDOW = {"width": 1120, "height": 840}
+WINDOW = {"width": 1120, "height": 868}
+PORT = 8000  # that of the README, since it is seen in the code
 MOST_BYTES = 150_000
 
 
@@ -22,7 +23,7 @@ def suggestions(screen: Screen) -> None:
 def generate(screen: Screen) -> None:
     screen.generate("배우들의 연기가", way="sample", temperature=0.7, top_p=0.9, seed=3, max_new_tokens=18)
     screen.find(".options > summary").click()
-    screen.find("#answer .word").filter(has_text="연출도").click()
+    screen.find("#answer .word").nth(4).click()
 
 
 def classify(screen: Screen) -> None:
@@ -32,7 +33,7 @@ def classify(screen: Screen) -> None:
 
 PICTURES: dict[str, tuple[Callable[[Screen], None], dict[str, Any]]] = {
     "suggestions": (suggestions, {}),
-    "generate": (generate, {"viewport": {"width": 1120, "height": 1060}}),
+    "generate": (generate, {"viewport": {"width": 1120, "height": 972}}),
     "classify": (classify, {}),
     "telephone": (suggestions, {"viewport": TELEPHONE, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}),
     "dark": (classify, {"color_scheme": "dark"}),
@@ -41,7 +42,7 @@ PICTURES: dict[str, tuple[Callable[[Screen], None], dict[str, Any]]] = {
 
 def main() -> int:
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with opened() as browser, running(models=ROOT / "models") as process:
+    with opened() as browser, running(models=ROOT / "models", port=PORT) as process:
         for name, (act, options) in PICTURES.items():
             context = browser.new_context(**{"locale": "ko-KR", "viewport": WINDOW, "reduced_motion": "reduce", **options})
             screen = Screen(context.new_page(), process).open()

@@ -1,6 +1,6 @@
 """`python -m tests.browser.speed`: from a key press to the suggestions on screen, measured in the page itself.
 
-Every syllable is typed as the browser types it, the next one when the suggestions of the last one are there. The clock is the
+Every syllable is typed as the browser types it, at the pace of a typist and not before the last one has its suggestions. The clock is the
 page's: from the event's own time stamp, when the browser got the key, until the last of the chips has changed.
 
 Chromium holds back what comes after a key press until it has drawn the key, up to a frame of 1/60 s. That depends on the moment of
@@ -9,6 +9,7 @@ the key and on the screen, not on the page or the service; so it is measured as 
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from itertools import cycle
 
@@ -23,6 +24,7 @@ SENTENCES = [
     "음악이 아름답고 이야기도 따뜻해서 다시 보고 싶다",
     "기대를 많이 했는데 시간이 아까운 작품이었다",
 ]
+PACE_S = 0.05  # meanwhile nobody else asks the browser for anything
 AT_ONCE = "--disable-features=DeferRendererTasksAfterInput"
 # Nobody asks the page how far it is, which would keep it from its work: it tells.
 WATCH = """
@@ -50,6 +52,7 @@ def measure(screen: Screen, keys: int) -> list[float]:
         for syllable in sentence[: keys - len(took)]:
             screen.page.evaluate("window.expectAnswer()")
             session.send("Input.dispatchKeyEvent", {"type": "keyDown", "key": syllable, "text": syllable})
+            time.sleep(PACE_S)
             screen.page.evaluate("window.answer")
             session.send("Input.dispatchKeyEvent", {"type": "keyUp", "key": syllable})
         took += screen.page.evaluate("window.took")

@@ -28,7 +28,7 @@ def test_after_every_word_the_likeliest_next_ones_are_suggested_with_their_proba
 def test_bars_are_as_long_as_words_are_likely(screen: Screen) -> None:
     screen.write(TEXT)
     lengths = screen.page.evaluate(
-        "[...document.querySelectorAll('#suggestions .chip')].map(c => c.querySelector('.bar').offsetWidth / c.querySelector('.track').offsetWidth)"
+        "[...document.querySelectorAll('#suggestions .track')].map(t => t.firstChild.offsetWidth / t.offsetWidth)"
     )
     words = likeliest(screen, TEXT)
     shares = [math.exp(float(str(word["logprob"])) - float(str(words[0]["logprob"]))) for word in words]

@@ -93,7 +93,7 @@ export const english = {
   side: "The model, and figures of this moment",
   card: "Model card",
   cardBaseline: "beside {score} of {name}",
-  cardSize: "{cell} {hidden} · {parameters} parameters · {vocabulary} words",
+  cardSize: "{cell} {hidden}, {parameters} parameters, {vocabulary} words",
   cardPlots: "Show the plots",
   cardWhole: "The whole card",
   plotCurves: "Training curves",

@@ -93,7 +93,7 @@ export const korean = {
   side: "모델과 지금의 수치",
   card: "모델 카드",
   cardBaseline: "비교 {score} {name}",
-  cardSize: "{cell} {hidden} · 매개변수 {parameters}개 · 단어 {vocabulary}개",
+  cardSize: "{cell} {hidden}, 매개변수 {parameters}개, 단어 {vocabulary}개",
   cardPlots: "그림 보기",
   cardWhole: "카드 전문",
   plotCurves: "학습 곡선",
