@@ -1,7 +1,7 @@
 """`python -m tests.browser.speed`: from a key press to the suggestions on screen, measured in the page itself.
 
-Every syllable is typed as the browser types it, at the pace of a typist and not before the last one has its suggestions. The clock is the
-page's: from the event's own time stamp, when the browser got the key, until the last of the chips has changed.
+Every syllable is typed as the browser types it, at the pace of a typist and not before the last one has its suggestions. The
+clock is the page's: from the event's own time stamp, when the browser got the key, until the last of the chips has changed.
 
 Chromium holds back what comes after a key press until it has drawn the key, up to a frame of 1/60 s. That depends on the moment of
 the key and on the screen, not on the page or the service; so it is measured as it is, and with this switched off.
