@@ -4,12 +4,13 @@ A machine that others use is now fast and now slow: the bare loops are measured 
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from tests.bench import bare
 from tests.bench.figure import Figure, loaded
 from tests.bench.load import Job, post, run_load
-from tests.bench.process import on_server_core, server
+from tests.bench.process import Server, on_server_core, server
 from tests.bench.subject import Subject, newest, texts, words_of
 
 GROUPS = (1, 4, 8, 16, bare.TOGETHER)
@@ -55,6 +56,11 @@ class Limits:
                 result = run_load(Job(running.port, clients, requests, self._seconds))
             self._keep(loaded(what, result, "requests/s"))
         return self._known[what]
+
+    def usual(self) -> AbstractContextManager[Server]:
+        """A server with the same models that runs every request by itself."""
+        names = {"generate_model": self._subject.generate, "classify_model": self._subject.classify}
+        return server("tests.bench.usual", models=self._models, **names)
 
     def _keep(self, figure: Figure) -> None:
         if figure.what not in self._known:

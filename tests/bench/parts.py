@@ -1,6 +1,7 @@
 """The parts of the benchmark that put a load on a running service, each a function that tells its figures."""
 
 import json
+import math
 import random
 import statistics
 import time
@@ -81,11 +82,10 @@ def single(bench: Bench) -> None:
 
 def mixed(bench: Bench) -> None:
     """Whether who asks for little waits for who asks for much."""
-    chance, prompts = random.Random(5), bench.prompts()
+    prompts = bench.prompts()
     alone = bench.load(CLIENTS, [_ask(text, SHORT, "short") for text in prompts])
     bench.told(loaded("/generate, 32 clients, all 4 words", alone, "words/s"))
-    requests = [_ask(text, LONG, "long") if chance.random() < 0.1 else _ask(text, SHORT, "short") for text in prompts]
-    result = bench.load(CLIENTS, requests)
+    result = bench.load(CLIENTS, _short_and_long(prompts))
     _check_words(result.kinds["short"], SHORT)
     _check_words(result.kinds["long"], LONG)
     ratio = spread(result.kinds["short"].latencies_ms)[1] / spread(alone.kinds["short"].latencies_ms)[1]
@@ -111,6 +111,24 @@ def classify(bench: Bench) -> None:
     _check_labels(result.kinds["batch"], len(batches[0]))
     figure = loaded("/classify, 4 clients, 32 sentences each", result, "sentences/s")
     bench.told(replace(figure, ratio=(figure.per_s or 0) / bare, of="of bare, best groups", target=0.85))
+
+
+def usual(bench: Bench) -> None:
+    """Beside a server that runs every request by itself, as most are written; on either side of it, for the machine may change."""
+    prompts, sentences = bench.prompts(), texts(bench.classify_words, PROMPTS, 3, 30)
+    _beside(bench, "/generate, 32 clients, greedy", "words/s", _asked(prompts, lengths=bench.lengths), "generate")
+    _beside(bench, "/generate, 1 in 10 asks 64 words: the others", "words/s", _short_and_long(prompts), "short")
+    singles = [post("classify", "/classify", {"inputs": text}) for text in sentences]
+    _beside(bench, "/classify, 32 clients, a sentence each", "requests/s", singles, "classify")
+
+
+def _beside(bench: Bench, what: str, unit: str, requests: list[Request], kind: str) -> None:
+    before = loaded(what, bench.load(CLIENTS, requests), unit, kind)
+    with bench.limits.usual() as running:
+        theirs = loaded(f"{what}: no batches", run_load(Job(running.port, CLIENTS, requests, bench.seconds)), unit, kind)
+    after = loaded(what, bench.load(CLIENTS, requests), unit, kind)
+    ratio = ((before.per_s or 0) + (after.per_s or 0)) / 2 / (theirs.per_s or math.inf)
+    bench.told(replace(theirs, ratio=ratio, of="times as much from the service"))
 
 
 def idle(bench: Bench) -> None:
@@ -172,6 +190,12 @@ def _check_labels(tally: Tally, sentences: int) -> None:
     each = answer if isinstance(answer[0], list) else [answer]
     if len(each) != sentences or any(abs(sum(label["score"] for label in one) - 1) > 1e-3 for one in each):
         raise LoadError(f"an answer has not the labels of {sentences} sentences: {tally.sample}")
+
+
+def _short_and_long(prompts: list[str]) -> list[Request]:
+    """1 in 10 asks for many words."""
+    chance = random.Random(5)
+    return [_ask(text, LONG, "long") if chance.random() < 0.1 else _ask(text, SHORT, "short") for text in prompts]
 
 
 def _asked(prompts: list[str], stream: bool = False, lengths: list[int] | None = None) -> list[Request]:

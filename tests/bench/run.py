@@ -1,4 +1,4 @@
-"""`make bench`: bare onnxruntime, a FastAPI route that does nothing, and the service over HTTP, measured in one run.
+"""`make bench`: bare onnxruntime, a FastAPI route that does nothing, a server without batches, and the service over HTTP, in one run.
 
 Server and load stand on cores of their own where there are two. Prints one table and writes runs/bench.json.
 """
@@ -29,6 +29,7 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "single": parts.single,
     "mixed": parts.mixed,
     "classify": parts.classify,
+    "usual": parts.usual,
     "idle": parts.idle,
     "bare": parts.bare_loops,  # last: what of it others needed is known by then, and was measured beside them
 }

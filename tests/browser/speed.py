@@ -1,6 +1,7 @@
 """`python -m tests.browser.speed`: from a key press to the suggestions on screen, measured in the page itself.
 
-Every syllable is typed as the browser types it, at the pace of a typist and not before the last one has its suggestions. The
+Every syllable is typed as the browser types it, at the pace of a typist and not before the last one has its suggestions. The space
+after a word is told apart: the page has asked by then, and what is suggested after the word is there when the word ends. The
 clock is the page's: from the event's own time stamp, when the browser got the key, until the last of the chips has changed.
 
 Chromium holds back what comes after a key press until it has drawn the key, up to a frame of 1/60 s. That depends on the moment of
@@ -41,21 +42,22 @@ WATCH = """
 """
 
 
-def measure(screen: Screen, keys: int) -> list[float]:
-    """Milliseconds of so many key presses."""
+def measure(screen: Screen, keys: int) -> list[tuple[str, float]]:
+    """So many key presses: which, and the milliseconds that it took."""
     session = screen.page.context.new_cdp_session(screen.page)
     screen.page.evaluate(WATCH)
-    took: list[float] = []
+    took: list[tuple[str, float]] = []
     for sentence in cycle(SENTENCES):
         screen.find("#text").fill("")
         screen.page.evaluate("window.took = []")
-        for syllable in sentence[: keys - len(took)]:
+        typed = sentence[: keys - len(took)]
+        for syllable in typed:
             screen.page.evaluate("window.expectAnswer()")
             session.send("Input.dispatchKeyEvent", {"type": "keyDown", "key": syllable, "text": syllable})
             time.sleep(PACE_S)
             screen.page.evaluate("window.answer")
             session.send("Input.dispatchKeyEvent", {"type": "keyUp", "key": syllable})
-        took += screen.page.evaluate("window.took")
+        took += zip(typed, screen.page.evaluate("window.took"), strict=True)
         if len(took) >= keys:
             return took
     raise AssertionError("there is no end of sentences")
@@ -72,6 +74,11 @@ def report(keys: int, *options: str) -> str:
         screen = Screen(browser.new_page(viewport=LAPTOP, locale="ko-KR"), process).open()
         measure(screen, 50)  # the first of everything is not what a person feels
         took = measure(screen.open(), keys)
+    ends, within = ([ms for key, ms in took if key.isspace() is is_end] for is_end in (True, False))
+    return f"a word ends: {spread(ends)}\n{'':37}within a word: {spread(within)}"
+
+
+def spread(took: Sequence[float]) -> str:
     return ", ".join(f"p{100 * share:g} {quantile(took, share):.1f}" for share in (0.5, 0.9, 0.99)) + f", longest {max(took):.1f}"
 
 

@@ -90,6 +90,29 @@ def test_a_question_that_is_outdated_is_left_and_its_answer_never_shown(screen: 
     assert screen.chips() == [str(word["text"]).strip() for word in likeliest(screen, "배우들의 연기가")]
 
 
+def test_the_space_after_a_word_asks_nothing_for_its_suggestions_are_there(screen: Screen) -> None:
+    asked: list[str] = []
+    screen.page.on("request", lambda request: asked.append(request.url))
+    screen.write(TEXT)
+    before, count = screen.chips(), len(asked)
+    screen.press("Space")
+    screen.suggested_after(f"{TEXT} ")
+    assert screen.chips() == before
+    assert [url for url in asked[count:] if url.endswith("/generate")] == []
+
+
+def test_what_failed_is_asked_again_at_the_next_key(screen: Screen) -> None:
+    screen.expected.append("503")
+    screen.page.route("**/generate", lambda route: route.fulfill(status=503, json={"error": "no", "error_type": "unavailable"}))
+    screen.find("#text").fill(TEXT)
+    screen.suggested_after(TEXT)
+    assert screen.chips() == []
+    screen.page.unroute("**/generate")
+    screen.press("End", "Space")
+    screen.suggested_after(f"{TEXT} ")
+    assert screen.chips() == [str(word["text"]).strip() for word in likeliest(screen, TEXT)]
+
+
 def test_words_that_the_model_does_not_know_are_named(screen: Screen) -> None:
     screen.write("고래상어는 whaleshark")
     expect(screen.find("#unknown")).to_have_text("모델이 모르는 단어: 고래상어는, whaleshark")
