@@ -20,7 +20,7 @@ from service.http.control import control_routes
 from service.http.cors import Cors
 from service.http.docs import docs_routes
 from service.http.drain import Drain
-from service.http.envelope import Envelope, Teller
+from service.http.envelope import Envelope, Teller, refusal_headers
 from service.http.gate import Gate
 from service.http.generate import Generations, generate_routes
 from service.http.health import health_routes
@@ -104,7 +104,7 @@ def create_app(settings: Settings, shared: Path | None = None) -> Envelope:
     cors = None if settings.cors_origins is None else Cors(settings.cors_origins)
     teller = Teller(metrics, settings.access_log, traces)
     costly = [route.path for router in inference for route in router.routes if isinstance(route, APIRoute)]
-    gate = Gate(settings.max_requests, costly, drain, teller.tell_refused)
+    gate = Gate(settings.max_requests, costly, drain, teller.tell_refused, lambda scope: refusal_headers(scope, cors))
     return Envelope(app, straight, teller, keys, drain, gate, cors)
 
 

@@ -17,11 +17,12 @@ _TOO_MANY = "more is asked than can be answered; try again in 1 s"
 
 
 def _refusal(told: Any) -> bytes:
-    head, body = b"HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/json\r\nretry-after: 1\r\n", to_json(told)
-    return head + b"content-length: %d\r\n\r\n%b" % (len(body), body)
+    body = to_json(told)
+    head = b"HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/json\r\nretry-after: 1\r\ncontent-length: %d\r\n%%b\r\n%b"
+    return head % (len(body), body.replace(b"%", b"%%"))
 
 
-# Ready, for it must cost far less than an answer.
+# Ready, for it must cost far less than an answer; %b: further headers.
 _REFUSAL = _refusal({"error": _TOO_MANY, "error_type": Overloaded.error_type})
 _REFUSAL_TO_OPENAI = _refusal(as_fault(Overloaded.error_type, _TOO_MANY))
 
@@ -117,7 +118,8 @@ class Connection(HttpToolsProtocol):
         """The body is still to come, and gets the time that headers have."""
         assert self.gate is not None
         self._turned_away = True
-        self.transport.write(_REFUSAL_TO_OPENAI if route.startswith(UNDER) else _REFUSAL)
+        headers = b"".join(b"%b: %b\r\n" % header for header in self.gate.headers(self.scope))
+        self.transport.write((_REFUSAL_TO_OPENAI if route.startswith(UNDER) else _REFUSAL) % headers)
         self.gate.tell(route)
         self._await_head()
 

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import Overloaded, RequestError
 from service.http.compression import Packer, packer
-from service.http.cors import Cors
+from service.http.cors import Cors, Headers
 from service.http.docs import ASSETS
 from service.http.drain import Drain
 from service.http.exchange import ClientLeft, header
@@ -180,10 +180,19 @@ class Envelope:
                 self._keys.check(scope)
 
     def _request_id(self, scope: Scope) -> str:
-        given = header(scope, b"x-request-id")
-        if given is not None and _REQUEST_ID.fullmatch(given):
-            return given.decode()
-        return f"{self._ids}{next(self._number):012x}"
+        given = _given_id(scope)
+        return f"{self._ids}{next(self._number):012x}" if given is None else given.decode()
+
+
+def refusal_headers(scope: Scope, cors: Cors | None) -> Headers:
+    """Of a request that does not get here: what its client, or a page, must find to make sense of the answer."""
+    given = _given_id(scope)
+    return ([] if given is None else [(b"x-request-id", given)]) + ([] if cors is None else cors.headers(scope))
+
+
+def _given_id(scope: Scope) -> bytes | None:
+    given = header(scope, b"x-request-id")
+    return given if given is not None and _REQUEST_ID.fullmatch(given) else None
 
 
 def _is_open(scope: Scope) -> bool:

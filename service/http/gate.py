@@ -1,10 +1,13 @@
 """Who is refused before his request is read. What is more than a process can answer would else wait, unseen, where the system keeps
-connections and bytes until somebody takes them: for seconds, and without ever being refused. Knows no HTTP and no models.
+connections and bytes until somebody takes them: for seconds, and without ever being refused. Knows no models.
 """
 
 import re
 from collections.abc import Callable, Collection, Hashable
 
+from starlette.types import Scope
+
+from service.http.cors import Headers
 from service.http.drain import Drain
 
 
@@ -14,9 +17,14 @@ class Gate:
     Who drips a body is outside, and keeps nobody else out.
     """
 
-    def __init__(self, most: int, costly: Collection[str], drain: Drain, tell: Callable[[str], None]) -> None:
-        """costly: routes, as they are written, that are refused where it is too much; tell: is told the route of each that was."""
-        self._most, self._drain, self.tell = most, drain, tell
+    def __init__(
+        self, most: int, costly: Collection[str], drain: Drain, tell: Callable[[str], None], headers: Callable[[Scope], Headers]
+    ) -> None:
+        """costly: routes, as they are written, that are refused where it is too much; tell: is told the route of each that was.
+
+        headers: what a refusal of this request has, beside its own.
+        """
+        self._most, self._drain, self.tell, self.headers = most, drain, tell, headers
         self._plain = {route.encode(): route for route in costly if "{" not in route}
         self._others = [(re.compile(re.sub(r"{\w+}", "[^/]+", route).encode()), route) for route in costly if "{" in route]
         self._inside: set[Hashable] = set()

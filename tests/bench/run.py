@@ -1,4 +1,4 @@
-"""`make bench`: bare onnxruntime, a FastAPI route that does nothing, a server without batches, and the service over HTTP, in one run.
+"""`make bench`: bare onnxruntime, a FastAPI route that does nothing, a server without batches, and the service over HTTP, in a run.
 
 Server and load stand on cores of their own where there are two. Prints one table and writes runs/bench.json.
 """

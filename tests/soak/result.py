@@ -12,7 +12,7 @@ MOST_LAG_MS = 20.0  # and where the load generator itself is held up so long
 
 @dataclass(frozen=True)
 class Promise:
-    """of_time: about latencies, which tell nothing of the service where others use its core."""
+    """of_time: about latencies, or how much is carried, which tell nothing of the service where others use its core."""
 
     what: str
     found: str
@@ -70,8 +70,8 @@ class Findings:
     promises: list[Promise] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def promise(self, what: str, found: object, kept: bool) -> None:
-        self.promises.append(Promise(what, str(found), kept))
+    def promise(self, what: str, found: object, kept: bool, of_time: bool = False) -> None:
+        self.promises.append(Promise(what, str(found), kept, of_time))
 
     def in_time(self, what: str, found_ms: float | None, most_ms: float | None) -> None:
         """A time that must not be above another. Where either is not known there was too little to tell."""

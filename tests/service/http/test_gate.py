@@ -38,7 +38,7 @@ def running(server: Server, app: Envelope) -> int:
 
 
 def test_it_is_shut_while_as_many_are_inside_as_may() -> None:
-    gate = Gate(2, [], Drain(), lambda _: None)
+    gate = Gate(2, [], Drain(), lambda _: None, lambda _: [])
     gate.enter("one")
     gate.enter("one")
     assert not gate.shut
@@ -51,7 +51,7 @@ def test_it_is_shut_while_as_many_are_inside_as_may() -> None:
 
 def test_at_the_end_it_leaves_everyone_to_be_told_to_go_elsewhere() -> None:
     drain = Drain()
-    gate = Gate(1, [], drain, lambda _: None)
+    gate = Gate(1, [], drain, lambda _: None, lambda _: [])
     gate.enter("one")
     drain.begin()
     assert not gate.shut
@@ -69,6 +69,21 @@ def test_what_is_too_much_gets_429_and_its_connection_is_kept(full: Server) -> N
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/models", "/metrics"])
 def test_what_costs_nothing_is_answered(full: Server, path: str) -> None:
     assert full.client.get(path).status_code == 200
+
+
+def test_a_refusal_tells_the_requests_id_and_that_a_page_may_read_it(service_settings: Settings) -> None:
+    settings = service_settings.model_copy(
+        update={"max_requests": 1, "cors_origins": ("https://a.example",), "max_new_tokens": FOREVER, "max_answer_tokens": FOREVER}
+    )
+    app = create_app(settings)
+    with serving(app, settings=settings) as server, standing_still(app), connect(server) as inside:
+        send(inside, {"inputs": "오늘", "parameters": {"max_new_tokens": FOREVER}})
+        eventually(lambda: running(server, app) == 1)
+        given = {"origin": "https://a.example", "x-request-id": "mine-1"}
+        answer = server.client.post("/classify", json={"inputs": "오늘"}, headers=given)
+    assert answer.status_code == 429
+    assert answer.headers["access-control-allow-origin"] == "https://a.example"
+    assert answer.headers["x-request-id"] == "mine-1"
 
 
 def test_it_is_counted(full: Server) -> None:
