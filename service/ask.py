@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing
 
-from service.errors import NotFound
+from service.errors import InvalidRequest, NotFound
 from service.http.exchange import check_inputs, check_words
 from service.http.requests import Inputs
 from service.inference.classifier import Classifier, rank
@@ -21,6 +21,8 @@ def ask(settings: Settings, text: str, name: str | None, words: int) -> Iterator
 
     Raises SettingsError where the service would not start, RequestError for a text or a name that is no good.
     """
+    if not text.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise InvalidRequest("the text is not UTF-8: is the terminal set to another encoding, such as EUC-KR?")
     inputs = Inputs([text], is_list=False)
     check_inputs(inputs, settings)
     with closing(Registry(settings, Metrics(settings.provider))) as registry:
@@ -42,7 +44,8 @@ def _continued(model: Model, inputs: Inputs, words: int) -> str:
     encoded = model.tokenizer.encode_prompt(inputs.texts[0])
     check_words(inputs, [encoded], 1 if model.tokenizer.end_id is not None else 0, model)
     (generated,) = model.worker.submit([Prompt(encoded.ids, [GenerationOptions(words)])]).future.result()
-    return f"{inputs.texts[0]} {generated.text}"
+    text = inputs.texts[0].rstrip()
+    return f"{text}{model.tokenizer.continuation(generated.ids)}"
 
 
 def _labelled(model: Model, inputs: Inputs) -> str:

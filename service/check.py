@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 from service import artifact
 from service.errors import ArtifactError
+from service.http.app import open_traces
 from service.http.keys import Keys
+from service.http.listener import check_address
 from service.metrics import Metrics
 from service.model import Model, open_model
 from service.registry import Registry
@@ -27,6 +29,9 @@ def check(settings: Settings) -> Iterator[Finding]:
     Raises SettingsError where the service would not start.
     """
     Keys(settings)
+    check_address(settings)
+    if settings.traces:
+        open_traces().close()
     metrics = Metrics(settings.provider)
     with closing(Registry(settings, metrics)) as registry:
         refused = {settings.models / one.name / str(one.version): one.reason for one in registry.refused}

@@ -20,6 +20,7 @@ class Farewell:
         self._numbers = itertools.count(1)
         self._models: dict[str, Model] = {}
         self._threads: dict[str, threading.Thread] = {}
+        self._hurried = threading.Event()
 
     def see_off(self, model: Model) -> None:
         """It takes nothing any more; returns at once."""
@@ -30,10 +31,14 @@ class Farewell:
         self._threads[name].start()
 
     def wait(self, at_most_s: float) -> None:
-        """Until all have gone, so that there is never room wanted for more than one version beside those that serve."""
+        """Until all have gone, so that there is never room wanted for more than one version beside those that serve; or hurry()."""
         ends_s = time.monotonic() + at_most_s
-        for thread in tuple(self._threads.values()):
-            thread.join(max(0.0, ends_s - time.monotonic()))
+        while self._threads and time.monotonic() < ends_s and not self._hurried.wait(GLANCE_S):
+            pass
+
+    def hurry(self) -> None:
+        """Nobody waits any more: it is the end."""
+        self._hurried.set()
 
     def close(self, timeout_s: float) -> None:
         """What has not gone after timeout_s goes without having answered."""

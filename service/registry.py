@@ -132,6 +132,7 @@ class Registry:
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Answers what was accepted and stops. What is left of it after timeout_s ends as unavailable."""
+        self._farewell.hurry()
         with self._changing:
             self._closed = True
             for model in self.models.values():

@@ -121,7 +121,8 @@ class Settings(BaseSettings):
     )
     access_log: bool = Field(False, description="whether the log has a line for every request")
     traces: bool = Field(
-        False, description="whether every request becomes a trace of OpenTelemetry, sent as OTEL_* say; needs seqserve[tracing]"
+        False,
+        description="whether every request becomes a trace of OpenTelemetry, sent as OTEL_* say; needs requirements-tracing.lock",
     )
 
     @property

@@ -52,7 +52,7 @@ def create_app(settings: Settings, shared: Path | None = None) -> Envelope:
     shared: a file through which several processes want the same versions.
     """
     metrics, keys, drain = Metrics(settings.provider), Keys(settings), Drain()
-    traces = _open_traces() if settings.traces else None
+    traces = open_traces() if settings.traces else None
     registry = Registry(settings, metrics, shared)
     seal = Seal(_state_key(settings))
     watches = [Watch(look, settings.poll_s) for look in (registry.refresh, keys.refresh)]
@@ -115,9 +115,10 @@ def _state_key(settings: Settings) -> bytes:
     return secrets.token_bytes(32)
 
 
-def _open_traces() -> "Traces":
+def open_traces() -> "Traces":
+    """Raises SettingsError where what they need is not installed."""
     try:
         from service.http.traces import Traces
     except ImportError:
-        raise SettingsError("SEQSERVE_TRACES: needs OpenTelemetry, which comes with the extra: seqserve[tracing]") from None
+        raise SettingsError("SEQSERVE_TRACES: needs OpenTelemetry, which requirements-tracing.lock brings") from None
     return Traces()

@@ -5,13 +5,13 @@ no fault; what would have one and is not supported is.
 """
 
 import unicodedata
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
-from pydantic_core import from_json, to_json
+from pydantic import BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, WithJsonSchema, model_validator
+from pydantic_core import CoreSchema, from_json, to_json
 
 from service.errors import InvalidRequest
-from service.http.requests import GenerateRequest, ModelField, StrictModel
+from service.http.requests import GenerateRequest, ModelField, OnlyFalse, StrictModel
 from service.text import Encoded, Tokenizer
 
 # What the core calls by other names, where a sentence begins with it.
@@ -71,11 +71,12 @@ def _as_list(value: Any) -> Any:
 
 
 Stop = Annotated[str, Field(min_length=1)]
+_STOP_SCHEMA = {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "maxItems": 8}]}
 
 
 class StreamOptions(StrictModel):
     include_usage: bool = Field(False, description="Before the end of the stream, tell the usage.")
-    include_obfuscation: Literal[False] = Field(False, description="Nothing is added to hide how long words are.")
+    include_obfuscation: OnlyFalse = Field(False, description="Nothing is added to hide how long words are.")
 
 
 class CompletionRequest(StrictModel):
@@ -92,7 +93,7 @@ class CompletionRequest(StrictModel):
     top_p: float = Field(1.0, gt=0, le=1, description="Draw from the likeliest words that together reach this share.")
     frequency_penalty: float = Field(0.0, ge=-2, le=2, description="Taken off a word's logit for every time that it stands.")
     seed: int | None = Field(None, ge=-(2**63), lt=2**64, description="Same seed, same words; left out, one is drawn and told.")
-    stop: Annotated[list[Stop], BeforeValidator(_as_list)] = Field(
+    stop: Annotated[list[Stop], BeforeValidator(_as_list), WithJsonSchema(_STOP_SCHEMA)] = Field(
         default_factory=list, max_length=8, description="The text ends before the first of these."
     )
     n: int = Field(1, ge=1, description="So many answers to every prompt.")
@@ -135,6 +136,17 @@ class CompletionRequest(StrictModel):
             raise ValueError("max_tokens: a stream has at least one word")
         if self.echo and self.logprobs is not None:
             raise ValueError("logprobs: those of the prompt (echo) are not streamed")
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """What may be left out may be null."""
+        schema = handler.resolve_ref_schema(handler(core))
+        for name in schema["properties"].keys() - schema["required"]:
+            told = schema["properties"][name]
+            if {"type": "null"} not in told.get("anyOf", []):
+                beside = {key: told.pop(key) for key in ("description", "default", "title") if key in told}
+                schema["properties"][name] = {"anyOf": [told, {"type": "null"}], **beside}
+        return schema
 
     @property
     def samples(self) -> bool:

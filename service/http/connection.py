@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Any, ClassVar, cast
 
 from pydantic_core import to_json
+from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.errors import Overloaded
@@ -13,6 +14,7 @@ from service.http.completion_schemas import UNDER, as_fault
 from service.http.gate import Gate
 from service.http.stream import ABORT
 
+UNREAD_BYTES = 4096  # refusals that a client asks for and does not read
 _TOO_MANY = "more is asked than can be answered; try again in 1 s"
 
 
@@ -73,6 +75,7 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._end_head()
+        self._unset_keepalive_if_required()  # of an answer in the same packet
         if self._head_bytes > self.max_head_bytes:
             self._refuse_head()
         elif (route := self._too_much()) is not None:
@@ -91,13 +94,13 @@ class Connection(HttpToolsProtocol):
             self._end_head()
             self._keep_or_close()
         elif not self._refused:
-            if self.gate is not None:
-                self.gate.enter(self)
             super().on_message_complete()
+            self._enter()
 
     def on_response_complete(self) -> None:
         self._leave()
         super().on_response_complete()
+        self._enter()  # with the next one, if that was sent meanwhile
         if self.transport.is_closing():
             self._abort_unless_read()
 
@@ -118,16 +121,28 @@ class Connection(HttpToolsProtocol):
         """The body is still to come, and gets the time that headers have."""
         assert self.gate is not None
         self._turned_away = True
-        headers = b"".join(b"%b: %b\r\n" % header for header in self.gate.headers(self.scope))
+        if self.transport.get_write_buffer_size() > UNREAD_BYTES:
+            self.transport.abort()
+            return
+        headers = b"".join(b"%b: %b\r\n" % header for header in self.gate.headers(cast(Scope, self.scope)))
         self.transport.write((_REFUSAL_TO_OPENAI if route.startswith(UNDER) else _REFUSAL) % headers)
         self.gate.tell(route)
         self._await_head()
 
     def _keep_or_close(self) -> None:
+        if self.transport.is_closing():
+            return
+        self._unset_keepalive_if_required()
         if self.parser.should_keep_alive():
             self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
         else:
             self.transport.close()
+            self._abort_unless_read()
+
+    def _enter(self) -> None:
+        """Who has asked all of a question, and has not got all of the answer: one may be answered before it was all there."""
+        if self.gate is not None and self.cycle is not None and not (self.cycle.more_body or self.cycle.response_complete):
+            self.gate.enter(self)
 
     def _leave(self) -> None:
         if self.gate is not None:
@@ -148,6 +163,7 @@ class Connection(HttpToolsProtocol):
             self._refuse(408, "deadline", "the headers of the request did not come in time")
         else:
             self.transport.close()
+            self._abort_unless_read()
 
     def _refuse_head(self) -> None:
         self._refuse(431, "too_large", f"the request's line and headers have more than {self.max_head_bytes} bytes")

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Scope
 
-from service.errors import DeadlineExceeded, InvalidRequest, Replaced, TooLarge
+from service.errors import DeadlineExceeded, InvalidRequest, Overloaded, Replaced, TooLarge
 from service.http.lean import Content, Reply
 from service.http.record import record_of
 from service.http.requests import Inputs, describe
@@ -25,6 +25,7 @@ from service.words import Words
 R = TypeVar("R", bound=BaseModel)
 T = TypeVar("T")
 
+ARRIVING_BYTES = 32_000_000  # of bodies that are not all there yet
 LONG_CHARACTERS = 5_000  # about 2 ms of tokenising
 WATCH_AFTER_S = 0.02  # most answers are gone by then, and nobody need have watched whether their clients are still there
 
@@ -63,16 +64,38 @@ def read_json(schema: type[R], body: bytes) -> R:
         raise describe(error) from None
 
 
+class Arriving:
+    """Bytes of all bodies that are not all there yet: who sends slowly, a thousand at a time, must not fill the memory."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    def take(self, count: int, most: int) -> None:
+        """Raises Overloaded where there are too many already."""
+        if self.bytes + count > most:
+            raise Overloaded("too many bodies of requests are on their way; try again in 1 s")
+        self.bytes += count
+
+
+_arriving = Arriving()
+
+
 async def _read_body(request: Request, max_bytes: int) -> bytes:
-    body, more = b"", True
-    while more:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientLeft
-        body, more = body + message.get("body", b""), message.get("more_body", False)
-        if len(body) > max_bytes:
-            raise TooLarge(f"the body has more than {max_bytes} bytes")
-    return body
+    body, taken = bytearray(), 0
+    try:
+        while True:
+            message = await request.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientLeft
+            body += message.get("body", b"")
+            if len(body) > max_bytes:
+                raise TooLarge(f"the body has more than {max_bytes} bytes")
+            if not message.get("more_body", False):
+                return bytes(body)
+            _arriving.take(len(body) - taken, max(ARRIVING_BYTES, max_bytes))
+            taken = len(body)
+    finally:
+        _arriving.bytes -= taken
 
 
 def header(scope: Scope, name: bytes) -> bytes | None:

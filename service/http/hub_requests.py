@@ -3,7 +3,7 @@
 At / they name neither model nor task, so the task is told by the fields that they send: both tasks have some of their own.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
 
@@ -16,6 +16,7 @@ from service.http.requests import (
     GenerateRequest,
     InputsField,
     ModelField,
+    OnlyFalse,
     StrictModel,
     describe,
 )
@@ -25,7 +26,8 @@ _OF_GENERATE = GenerateParameters.model_fields.keys() - ClassifyParameters.model
 _OF_CLASSIFY = ClassifyParameters.model_fields.keys() - GenerateParameters.model_fields.keys()
 # Options that text-generation-inference has and we have not: what its clients send for them where they are off says nothing.
 _NOT_OURS = ("watermark", "grammar", "adapter_id")
-_PARAMETERS_SCHEMA = {"anyOf": [{"$ref": f"#/components/schemas/{of.__name__}"} for of in (GenerateParameters, ClassifyParameters)]}
+_REFERENCES = [{"$ref": f"#/components/schemas/{of.__name__}"} for of in (GenerateParameters, ClassifyParameters)]
+_PARAMETERS_SCHEMA = {"anyOf": [*_REFERENCES, {"type": "null"}]}
 
 
 class HubRequest(StrictModel):
@@ -67,7 +69,7 @@ class PredictRequest(StrictModel):
     inputs: InputsField
     parameters: ClassifyParameters | None = Field(None, description="Where they are sent, one text too is answered with a list.")
     raw_scores: bool = Field(False, description="Logits as scores; goes without parameters.")
-    truncate: Literal[False] = Field(False, description="What is too long is refused, never cut.")
+    truncate: OnlyFalse = Field(False, description="What is too long is refused, never cut.")
     model: ModelField = None
 
     @model_validator(mode="after")

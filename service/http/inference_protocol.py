@@ -83,12 +83,15 @@ def _outputs(asked: InferRequest, model: Model, version: str | None) -> Outputs:
     return outputs
 
 
+MOST_DIGITS = 20  # of a number of bytes; thousands of them are refused by int() itself
+
+
 def _json_bytes(request: Request, size: int) -> int:
     """How much of a body of so many bytes is JSON. Raises InvalidRequest."""
     told = exchange.header(request.scope, JSON_BYTES.encode())
     if told is None:
         return size
-    if not told.isdigit() or int(told[:20]) > size:
+    if not told.isdigit() or len(told) > MOST_DIGITS or int(told) > size:
         raise InvalidRequest(f"{JSON_BYTES}: must be a number of bytes, and no more than the {size} of the body")
     return int(told)
 

@@ -22,6 +22,15 @@ def bind(settings: Settings) -> socket.socket:
         raise SettingsError(f"{settings.host}:{settings.port}: {(error.strerror or str(error)).lower()}") from error
 
 
+def check_address(settings: Settings) -> None:
+    """Raises SettingsError where nobody could listen there; another one that does is no fault."""
+    try:
+        with socket.socket(_family(settings), socket.SOCK_STREAM) as probe:
+            probe.bind((settings.host, 0))
+    except OSError as error:
+        raise SettingsError(f"SEQSERVE_HOST={settings.host}: {(error.strerror or str(error)).lower()}") from error
+
+
 def bind_shares(settings: Settings, count: int) -> list[socket.socket]:
     """So many sockets of one address, among which the system shares out who connects as soon as they listen; none does yet.
 

@@ -21,7 +21,7 @@ class InferInput(StrictModel):
 
     name: Literal["text_input"]
     datatype: Literal["BYTES"]
-    shape: list[Annotated[int, Field(ge=0)]] = Field(min_length=1, max_length=2)
+    shape: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field(min_length=1, max_length=2)
     parameters: InputParameters = Field(default_factory=InputParameters)
     data: Any = None
 
@@ -41,7 +41,7 @@ class InferParameters(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow", strict=True)
 
     binary_data_output: bool = Field(False, description="Outputs that do not say otherwise come as bytes after the JSON.")
-    timeout: int | None = Field(None, gt=0, description="Microseconds after which the request ends with 504.")
+    timeout: int | None = Field(None, gt=0, lt=2**63, description="Microseconds after which the request ends with 504.")
 
 
 class InferRequest(StrictModel):
@@ -112,8 +112,10 @@ def to_generate(model: str, inputs: str | list[str], options: dict[str, Any], no
         if "max_new_tokens" in ours:
             raise InvalidRequest("parameters.max_tokens: is max_new_tokens, which is there too")
         ours["max_new_tokens"] = ours.pop("max_tokens")
-    if ours.get("temperature") == 0:
-        ours |= {"temperature": None, "do_sample": ours.get("do_sample", False)}
+    if type(ours.get("temperature")) in (int, float) and not ours["temperature"]:
+        if ours.get("do_sample"):
+            raise InvalidRequest("parameters.temperature: 0 draws nothing, and do_sample asks for drawing")
+        ours |= {"temperature": None, "do_sample": False}
     if isinstance(ours.get("stop"), str):
         ours["stop"] = [ours["stop"]]  # parameters of this protocol are no lists
     return GenerateRequest.model_validate({"inputs": inputs, "model": model, "parameters": ours})

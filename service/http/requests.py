@@ -55,6 +55,16 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
 
 
+def _refuse_zero(value: Any) -> Any:
+    if value is not False:
+        raise ValueError("must be false")
+    return value
+
+
+# To Python 0 is as good as False.
+OnlyFalse = Annotated[Literal[False], BeforeValidator(_refuse_zero), WithJsonSchema({"type": "boolean", "const": False})]
+
+
 class GenerateParameters(StrictModel):
     """How to continue. Without any: greedily, up to max_new_tokens."""
 

@@ -70,6 +70,7 @@ def server_config(app: ASGIApp, settings: Settings, gate: Gate | None = None) ->
         app,
         backlog=BACKLOG,
         http=bounded(settings.max_header_bytes, settings.read_timeout_s, gate),
+        ws="none",  # an upgrade would take the connection away from ours
         log_config=None,
         access_log=False,
         server_header=False,

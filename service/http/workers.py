@@ -55,6 +55,7 @@ class Workers:
         # The workers read from it, and nobody ever writes: it ends when this process does, however that ends.
         self._lifeline, self._held = os.pipe()
         self._stopping, self._code = False, 0
+        self._began_well = False  # the settings were good once: what is wrong now may pass
 
     def run(self) -> int:
         """Until a signal ends them all, or none can start. Returns the exit code."""
@@ -117,11 +118,14 @@ class Workers:
             pid, lived_s = place.process.pid, time.monotonic() - place.began_s
             place.process = None
             mark_process_dead(pid, str(self._folder))  # type: ignore[no-untyped-call]
-            if code == WRONG and not self._stopping:
+            self._began_well |= lived_s >= SHORT_S
+            if code == WRONG and not (self._stopping or self._began_well):
                 self._code = WRONG
                 self._stop()
             elif not self._stopping:
-                if place.wait_s:  # it was begun anew already, and who connects must not wait for it again and again
+                if (
+                    place.wait_s and lived_s < SHORT_S
+                ):  # it was begun anew already, and who connects must not wait for it again and again
                     place.listener = self._another(place.listener)
                 place.wait_s = min(LONGEST_WAIT_S, 2 * place.wait_s + 0.1) if lived_s < SHORT_S else 0.0
                 place.due_s = time.monotonic() + place.wait_s

@@ -6,6 +6,7 @@ Never waits for a fuller batch: a lone text runs at once, and what arrives meanw
 import math
 import time
 from collections import deque
+from collections.abc import Iterator
 from collections.abc import Sequence as Rows
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -55,6 +56,7 @@ class Classifier(Worker[Text, Logits]):
         self._runtime, self._padding_id, self._max_words = runtime, tokenizer.padding_id, settings.max_batch_words
         self._vocabulary = runtime.manifest.sizes.vocabulary
         self._waiting: list[Text] = []
+        self._made: deque[Text] = deque()  # texts that were made of others, and come in hundreds
         self._planned: deque[tuple[list[Text], Reason]] = deque()
         self._phase, self._entropy = Phase(metrics, self.name, "classify"), metrics.score_entropy.labels(self.name)
         self._intake = Intake(metrics, self.name, tokenizer.unknown_id)
@@ -73,25 +75,33 @@ class Classifier(Worker[Text, Logits]):
 
     @property
     def _idle(self) -> bool:
-        return not self._waiting and not self._planned
+        return not self._waiting and not self._made and not self._planned
 
     def _add(self, part: Text) -> None:
-        self._waiting.append(part)
+        (self._waiting if part.own else self._made).append(part)
 
     def _round(self) -> int:
         if not self._planned:
             # Planned to their end before anything that comes later: no text is overtaken for ever by those of handier lengths.
-            self._planned.extend(plan(self._waiting, self._max_words))
+            self._planned.extend(plan([*self._waiting, *self._few_made()], self._max_words))
             self._waiting = []
         batch, reason = self._planned.popleft()
         batch = [text for text in batch if not text.ticket.ended]
-        waiting = len(self._waiting) + sum(len(texts) for texts, _ in self._planned)
+        waiting = len(self._waiting) + len(self._made) + sum(len(texts) for texts, _ in self._planned)
         self._count_places(len(batch), waiting)
         if batch:
             self._metrics.batches.labels(self.name, reason).inc()
             self._attempt([text.ticket for text in batch], lambda: self._classify(batch))
             self._count_places(0, waiting)
         return sum(len(text.words.ids) for text in batch)
+
+    def _few_made(self) -> Iterator[Text]:
+        """About a batch of them, so that nobody's own text waits for all that were made of another's."""
+        words = 0
+        while self._made and words < self._max_words:
+            text = self._made.popleft()
+            words += len(text.words.ids)
+            yield text
 
     def _classify(self, batch: list[Text]) -> None:
         for text in batch:

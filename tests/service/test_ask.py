@@ -43,6 +43,11 @@ def test_what_is_no_good_is_said_in_a_sentence(settings: Settings) -> None:
         list(ask(settings, "a" * 20_001, None, 7))
 
 
+def test_a_text_in_another_encoding_is_refused_in_a_sentence(settings: Settings) -> None:
+    with pytest.raises(InvalidRequest, match="the text is not UTF-8"):
+        list(ask(settings, "\udcff\udcc0", None, 7))
+
+
 def test_the_command_prints_a_line_a_model_and_nothing_else(settings: Settings) -> None:
     given = json.loads(settings.model_dump_json(include={"models", "generate_model", "classify_model"}))
     ended = command("ask", TEXT, "--words", "3", **given)

@@ -81,8 +81,10 @@ class Findings:
             found = f"{found_ms:,.1f} ms, at most {most_ms:,.1f} ms"
             self.promises.append(Promise(what, found, found_ms <= most_ms, of_time=True))
 
-    def none_failed(self, records: Records) -> None:
+    def none_failed(self, records: Records, may_refuse: bool = False) -> None:
         self.promise("no request fails", records.faults() or f"none of {len(records):,}", not len(records.failed))
+        if not may_refuse:
+            self.promise("and none is refused", f"{len(records.refused):,}", not len(records.refused), of_time=True)
 
     def clean_log(self, complaints: Sequence[str]) -> None:
         self.promise("the log tells of no fault of its own", "; ".join(complaints[:3]) or "none", not complaints)

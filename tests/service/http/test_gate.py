@@ -2,8 +2,11 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
+from time import monotonic
 
 import pytest
+from pydantic import SecretStr
 
 from service.http.app import create_app
 from service.http.drain import Drain
@@ -17,6 +20,7 @@ from tests.service.http.wire import connect, send
 from tests.service.process import Server, eventually, serving
 
 MOST = 2
+KEEP_ALIVE_S = 5  # uvicorn's
 
 
 @pytest.fixture
@@ -158,3 +162,43 @@ def test_who_was_refused_and_never_sends_the_rest_gets_one_answer_and_an_end(ser
         told = b"".join(iter(lambda: dripping.recv(65536), b""))
     assert told.startswith(b"HTTP/1.1 429 ")
     assert told.count(b"HTTP/1.1 ") == 1
+
+
+def test_who_has_an_answer_before_the_body_was_there_is_not_inside(service_settings: Settings) -> None:
+    settings = service_settings.model_copy(update={"max_requests": 2, "api_keys": SecretStr("a-key-of-the-tests")})
+    head = b"POST /generate HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\n"
+    right = {"authorization": "Bearer a-key-of-the-tests"}
+    with serving(create_app(settings), settings=settings) as server, ExitStack() as stack:
+        for _ in range(4):
+            connection = stack.enter_context(connect(server))
+            connection.sendall(head)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 401 ")
+            connection.sendall(b"12345")
+        for _ in range(3):
+            assert server.client.post("/classify", json={"inputs": "오늘"}, headers=right).status_code == 200
+
+
+def test_who_asks_again_and_again_and_never_reads_a_refusal_is_cut_off(full: Server) -> None:
+    body = b"POST /generate HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n"
+    with connect(full) as connection:
+        connection.settimeout(20)
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            connection.sendall(body * 400_000)
+
+
+def test_after_a_refusal_the_next_answer_has_all_the_time_that_it_takes(service_settings: Settings) -> None:
+    settings = service_settings.model_copy(update={"max_requests": 1, "max_new_tokens": FOREVER, "max_answer_tokens": FOREVER})
+    app = create_app(settings)
+    asked = json.dumps({"inputs": "오늘", "model": ENDLESS, "stream": True, "parameters": {"max_new_tokens": FOREVER}}).encode()
+    request = b"POST /generate HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n%b" % (len(asked), asked)
+    with serving(app, settings=settings) as server, connect(server) as patient:
+        with connect(server) as inside:
+            send(inside, {"inputs": "오늘", "model": ENDLESS, "parameters": {"max_new_tokens": FOREVER}})
+            eventually(lambda: running(server, app) == 1)
+            patient.sendall(request[:-1])
+            assert patient.recv(65536).startswith(b"HTTP/1.1 429 ")
+        eventually(lambda: running(server, app) == 0)
+        patient.sendall(request[-1:] + request)
+        ends_s = monotonic() + KEEP_ALIVE_S + 1
+        while monotonic() < ends_s:
+            assert patient.recv(65536)

@@ -272,7 +272,12 @@ def test_names_of_the_protocol_are_those_of_generate(service: TestClient) -> Non
         ({"parameters": {"stream": 1}}, "parameters.stream: /generate_stream streams, and /generate does not"),
         ({"parameters": {"n": 2, "do_sample": True}}, "parameters.n: has no place in this answer; "),
         ({"parameters": {"return_state": True}}, "parameters.return_state: has no place in this answer; "),
-        ({"parameters": {"temperature": 0, "do_sample": True, "seed": -1}}, "parameters.seed: "),
+        (
+            {"parameters": {"temperature": 0, "do_sample": True}},
+            "parameters.temperature: 0 draws nothing, and do_sample asks for drawing",
+        ),
+        ({"parameters": {"temperature": False}}, "parameters.temperature: Input should be a valid number"),
+        ({"parameters": {"temperature": 1, "do_sample": True, "seed": -1}}, "parameters.seed: "),
         ({"parameters": {"temperature": 0, "top_p": 0.5}}, "parameters.top_p: has no effect with do_sample false; "),
         ({"text_input": ["a"]}, "text_input: Input should be a valid string"),
         ({"text_input": ""}, "text_input: is empty"),
@@ -372,3 +377,24 @@ def test_a_model_whose_loop_has_stopped_is_not_ready(client: TestClient) -> None
     registry_of(client.app).models[name].worker.close(5)
     assert "has stopped" in refusal(client.get(f"/v2/models/{name}/ready"), 503, "unavailable")
     refusal(client.get("/v2/health/ready"), 503, "unavailable")
+
+
+@pytest.mark.parametrize(
+    ("change", "headers", "sentence"),
+    [
+        ({"parameters": {"timeout": 10**400}}, {}, "parameters.timeout: "),
+        ({}, {"inference-header-content-length": "0" * 5000}, "inference-header-content-length: must be a number of bytes"),
+        (
+            {"inputs": [{"name": "text_input", "datatype": "BYTES", "shape": [10**3000, 10**3000], "data": ["a"]}]},
+            {},
+            "inputs.0.shape.0: ",
+        ),
+    ],
+)
+def test_a_number_without_measure_is_refused_by_its_name(
+    change: dict[str, Any], headers: dict[str, str], sentence: str, service: TestClient
+) -> None:
+    body = {"inputs": [{"name": "text_input", "datatype": "BYTES", "shape": [1], "data": ["오늘"]}], **change}
+    answer = service.post("/v2/models/lstm1-generate/infer", content=json.dumps(body), headers=headers)
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["error"].startswith(sentence)

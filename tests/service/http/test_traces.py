@@ -132,7 +132,5 @@ def test_where_nobody_listens_requests_are_answered_all_the_same(settings: Setti
 
 def test_without_the_extra_it_says_what_is_missing(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "service.http.traces", None)
-    with pytest.raises(
-        SettingsError, match=r"SEQSERVE_TRACES: needs OpenTelemetry, which comes with the extra: seqserve\[tracing\]"
-    ):
+    with pytest.raises(SettingsError, match=r"SEQSERVE_TRACES: needs OpenTelemetry, which requirements-tracing.lock brings"):
         create_app(settings.model_copy(update={"traces": True}))
