@@ -163,6 +163,17 @@ def test_it_can_be_stopped_and_keeps_what_it_has(screen: Screen) -> None:
     assert len(rows) == 65
 
 
+def test_an_answer_that_is_none_of_the_service_is_told_and_ends_it(screen: Screen) -> None:
+    screen.page.route("**/classify", lambda route: route.fulfill(body="<h1>Sign in</h1>"), times=1)
+    screen.find("#lines").fill("\n".join(TEXTS))
+    run(screen)
+    expect(screen.find("#notice p")).to_contain_text("서버가 켜져 있는지 확인하세요.")
+    expect(screen.find("#batch-status")).to_have_text("0개까지 하고 멈췄습니다.")
+    run(screen)
+    expect(screen.find("#batch-status")).to_have_text("3개를 모두 분류했습니다.")
+    expect(screen.find("#notice")).to_be_empty()
+
+
 def test_without_a_text_there_is_nothing_to_do(screen: Screen) -> None:
     screen.find("#lines").fill(" \n")
     run(screen)

@@ -70,8 +70,9 @@ export class Batch {
     } catch (error) {
       this.#tell("stopped", rows.length);
       tell(error);
+    } finally {
+      this.#end();
     }
-    this.#end();
   }
 
   #begin(total) {

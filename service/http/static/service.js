@@ -13,23 +13,28 @@ async function send(path, body, signal) {
   const headers = authorization();
   if (body) headers["content-type"] = "application/json";
   const options = { method: body ? "POST" : "GET", headers, signal, body: body && JSON.stringify(body) };
-  const response = await fetch(address(path), options).catch((error) => {
-    throw signal?.aborted ? error : new Failure("network");
-  });
+  const response = await fetch(address(path), options).catch(broken(signal));
   if (!response.ok) throw await Failure.of(response);
   return response;
 }
 
 export async function ask(path, body, signal) {
-  return (await send(path, body, signal)).json();
+  return (await send(path, body, signal)).json().catch(broken(signal));
 }
 
 export async function read(path) {
-  return (await send(path)).text();
+  return (await send(path)).text().catch(broken());
 }
 
 export async function fetchBlob(path) {
-  return (await send(path)).blob();
+  return (await send(path)).blob().catch(broken());
+}
+
+/** What becomes of an error in asking or reading, which is the network's or a proxy's unless the signal was meant. */
+function broken(signal) {
+  return (error) => {
+    throw signal?.aborted ? error : new Failure("network");
+  };
 }
 
 /** The events of a stream, as they come; who leaves it ends it. */
@@ -39,9 +44,7 @@ export async function* stream(path, body, signal) {
   const model = headers.get("x-model");
   try {
     for (let rest = ""; ; ) {
-      const { value, done } = await reader.read().catch((error) => {
-        throw signal?.aborted ? error : new Failure("network");
-      });
+      const { value, done } = await reader.read().catch(broken(signal));
       if (done) return;
       const blocks = (rest + value).split("\n\n");
       rest = blocks.pop();
