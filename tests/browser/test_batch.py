@@ -4,12 +4,17 @@ import csv
 import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.browser.browser import expect
 from tests.browser.screen import Screen
+from tests.conftest import ROOT
+from tests.service.process import running
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext
 
 BOM = "\ufeff"
 TEXTS = ["연기가 훌륭하다", "시간이 아깝다", "그냥 그래요"]
@@ -132,6 +137,20 @@ def test_a_text_that_is_refused_is_told_why_and_holds_up_no_other(screen: Screen
     expect(screen.find("#batch-status")).to_have_text("4개 가운데 2개는 분류하지 못했습니다.")
     _, rows = saved(screen)
     assert [(row[1] == "", row[3] == "") for row in rows[1:]] == [(False, True), (True, False)] * 2
+
+
+def test_parts_are_within_all_limits_and_a_text_above_them_holds_up_no_other(context: "BrowserContext") -> None:
+    with running(models=ROOT / "models", max_waiting=2, max_body_bytes=2_000) as process:
+        small = Screen(context.new_page(), process)
+        small.watch()
+        small.open().tab("batch")
+        bodies = small.asked("/classify")
+        small.find("#lines").fill("\n".join([*TEXTS, "길" * 2_000, TEXTS[0]]))
+        run(small)
+        assert [body["inputs"] for body in bodies] == [TEXTS[:2], TEXTS[2:], TEXTS[:1]]
+        assert table(small)[3][2] == "너무 많거나 너무 깁니다."
+        expect(small.find("#batch-status")).to_have_text("5개 가운데 1개는 분류하지 못했습니다.")
+        assert small.unexpected() == []
 
 
 def test_a_busy_service_is_waited_for(screen: Screen) -> None:

@@ -19,7 +19,7 @@ export class Batch {
   #rows = []; // { text, cells, label, score }, or with fault in place of the last two
   #running = null;
   #model = "";
-  #most = { inputs: PART, bytes: Infinity };
+  #most = { inputs: PART, bytes: Infinity }; // of a request
   #status = () => "";
   #show;
 
@@ -33,7 +33,7 @@ export class Batch {
 
   /** info: the service's own limits. */
   bound(info) {
-    this.#most = { inputs: Math.min(PART, info.max_inputs), bytes: info.max_body_bytes / 2 };
+    this.#most = { inputs: Math.min(PART, info.max_inputs, info.max_waiting), bytes: info.max_body_bytes };
   }
 
   use(model) {
@@ -109,7 +109,7 @@ export class Batch {
 
   /** The rows with their answers; one that is refused by its place is told why, and a busy service is waited for. */
   async #classify(rows, signal, total) {
-    const faults = new Map();
+    const faults = new Map(rows.filter((row) => this.#isTooLong(row)).map((row) => [row, new Failure("too_large").told]));
     for (;;) {
       const left = rows.filter((row) => !faults.has(row));
       try {
@@ -117,12 +117,17 @@ export class Batch {
         const found = new Map(left.map((row, place) => [row, answers[place][0]]));
         return rows.map((row) => ({ ...row, ...found.get(row), fault: faults.get(row) }));
       } catch (error) {
-        const place = error instanceof Failure && /inputs\[(\d+)\]/.exec(error.sentence)?.[1];
+        const refused = error instanceof Failure && refusedOf(left, error);
         if (error.type === "overloaded") await this.#wait(error.retryS, signal, total);
-        else if (place) faults.set(left[place], error.sentence);
+        else if (refused) faults.set(refused, error.sentence);
         else throw error;
       }
     }
+  }
+
+  /** Asked here, since a service that stops reading a body may be seen as a network that broke. */
+  #isTooLong(row) {
+    return new Blob([JSON.stringify(this.#body([row]))]).size > this.#most.bytes;
   }
 
   #wait(seconds, signal, total) {
@@ -156,7 +161,7 @@ function* parts(rows, most) {
   let bytes = 0;
   for (const row of rows) {
     const more = row.text.length * LONGEST;
-    if (part.length && (part.length === most.inputs || bytes + more > most.bytes)) {
+    if (part.length && (part.length === most.inputs || bytes + more > most.bytes / 2)) {
       yield part;
       [part, bytes] = [[], 0];
     }
@@ -164,6 +169,12 @@ function* parts(rows, most) {
     bytes += more;
   }
   if (part.length) yield part;
+}
+
+/** The row that is meant: the one whose place is named, or the only one. */
+function refusedOf(rows, { type, sentence }) {
+  const named = /inputs\[(\d+)\]/.exec(sentence);
+  return named ? rows[named[1]] : type === "too_large" && rows.length === 1 && rows[0];
 }
 
 function line({ text, label, score, fault }, place) {
