@@ -50,6 +50,23 @@ def test_a_wrong_key_is_told_and_another_one_asked_for(guarded: Screen) -> None:
     expect(guarded.find("#key-dialog")).to_be_visible()
 
 
+SENTENCES = [("ko-KR", "키에는 영문자, 숫자와 기호만"), ("en-GB", "A key has no letters but")]
+
+
+@pytest.mark.parametrize(
+    ("context", "sentence"), [({"locale": locale}, told) for locale, told in SENTENCES], indirect=["context"], ids=["ko", "en"]
+)
+def test_a_key_that_cannot_be_sent_is_refused_where_it_is_typed(sentence: str, guarded: Screen) -> None:
+    for key in ("ㅏey-of-a-tester-1", "key of a tester 1", "key-of-a-tester–1"):
+        guarded.find("#key").fill(key)
+        guarded.press("Enter")
+        expect(guarded.find("#key-dialog")).to_be_visible()
+        assert sentence in guarded.find("#key").evaluate("field => field.validationMessage")
+    guarded.find("#key").fill(f" {KEY} ")
+    guarded.press("Enter")
+    expect(guarded.find("#card .name")).to_be_visible()
+
+
 @pytest.mark.parametrize("kept", [False, True])
 def test_a_key_is_remembered_only_where_that_is_wished(kept: bool, guarded: Screen) -> None:
     guarded.find("#key-keep").set_checked(kept)

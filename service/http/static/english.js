@@ -110,6 +110,7 @@ export const english = {
   keyLabel: "Key",
   keyKeep: "Remember until this tab is closed",
   keyHelp: "The key goes to this service alone, in the authorization header, and never into an address.",
+  keyLetters: "A key has no letters but A to Z, digits and signs, and no spaces within.",
   keyUse: "Use",
   close: "Close",
   again: "Try again",

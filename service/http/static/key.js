@@ -1,10 +1,12 @@
 /** The API key: in memory, and where that is wished in the tab's own storage. Never in an address, and never in the code that is shown. */
 
 import { byId } from "./dom.js";
+import { say } from "./language.js";
 import { recall, remember } from "./memory.js";
 
 const KEPT = "seqserve.key";
 const TAB = "sessionStorage";
+const SENDABLE = /^[!-~]*$/; // what the service takes for a key; fetch itself refuses most other letters in a header
 let key = recall(KEPT, TAB) ?? "";
 
 export function authorization() {
@@ -18,16 +20,27 @@ export function hasKey() {
 export function askForKey() {
   if (byId("key-dialog").open) return;
   byId("key").value = key;
+  check();
   byId("key-keep").checked = recall(KEPT, TAB) !== null;
   byId("key-dialog").showModal();
+}
+
+function typed() {
+  return byId("key").value.trim();
+}
+
+/** Where there are letters that no key has, the browser says so at the field and keeps the form. */
+function check() {
+  byId("key").setCustomValidity(SENDABLE.test(typed()) ? "" : say("keyLetters"));
 }
 
 /** whenChanged: called when there is another key. */
 export function startKey(whenChanged) {
   byId("key-open").addEventListener("click", askForKey);
   byId("key-close").addEventListener("click", () => byId("key-dialog").close());
+  byId("key").addEventListener("input", check);
   byId("key-form").addEventListener("submit", () => {
-    key = byId("key").value.trim();
+    key = typed();
     remember(KEPT, key && byId("key-keep").checked ? key : null, TAB);
     whenChanged();
   });
