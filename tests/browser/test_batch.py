@@ -79,13 +79,18 @@ def test_a_file_is_marked_for_excel_where_that_is_wished(screen: Screen) -> None
 AWKWARD = ['쉼표, 그리고 "따옴표"', "두\n줄", "  빈칸  ", "세미콜론; 탭\t", "'작은 따옴표'", "=1+1", "윈도\r\n줄"]
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp949"])
+def marked(text: str, encoding: str) -> bytes:
+    """UTF-16 with the mark that Excel writes before it."""
+    return (BOM * encoding.startswith("utf-16") + text).encode(encoding)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp949", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_a_table_comes_back_with_its_columns_and_two_more(encoding: str, separator: str, screen: Screen) -> None:
     rows = [["번호", "영화평", "별점"], *([str(n), text, "5"] for n, text in enumerate(AWKWARD))]
     written = io.StringIO(newline="")
     csv.writer(written, delimiter=separator).writerows(rows)
-    upload(screen, "reviews.csv", written.getvalue().encode(encoding))
+    upload(screen, "reviews.csv", marked(written.getvalue(), encoding))
     assert screen.find("#column option").all_inner_texts() == ["번호", "영화평", "별점"]
     assert screen.find("#column").input_value() == "1"
     run(screen)

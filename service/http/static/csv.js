@@ -2,8 +2,12 @@
 
 const BOM = "\ufeff";
 
-/** The text of a file's bytes: UTF-8, or what Korean spreadsheets wrote before it. */
+const MARKED = { "255,254": "utf-16le", "254,255": "utf-16be" }; // the first two bytes of Excel's "Unicode text"
+
+/** The text of a file's bytes: UTF-16 that is marked, UTF-8, or what Korean spreadsheets wrote before it. */
 export function decode(bytes) {
+  const marked = MARKED[new Uint8Array(bytes.slice(0, 2)).join()];
+  if (marked) return new TextDecoder(marked).decode(bytes);
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
