@@ -200,6 +200,19 @@ def test_plots_and_the_whole_card_are_shown_when_they_are_opened(screen: Screen)
     expect(screen.find("#card pre")).to_have_text(card)
 
 
+def test_what_of_the_card_failed_once_can_be_opened_again(screen: Screen) -> None:
+    screen.expected.append("status of 503")
+    refusal = {"error": "it is ending", "error_type": "unavailable"}
+    screen.page.route("**/models/*/card", lambda route: route.fulfill(status=503, json=refusal), times=1)
+    summary = screen.find("#card summary").last
+    summary.click()
+    expect(screen.find("#notice p")).to_contain_text("it is ending")
+    for _ in range(2):
+        for _ in ("closed", "opened"):
+            summary.click()
+        expect(screen.find("#card pre")).to_have_count(1)
+
+
 def test_the_figures_of_the_moment_are_those_of_the_metrics(screen: Screen) -> None:
     for name in ("rate", "p50", "p99"):
         assert screen.find(f"#live-{name}").inner_text() == "–"

@@ -37,17 +37,21 @@ function round(value) {
   return number(value, { maximumSignificantDigits: 4 });
 }
 
-/** Something to be opened; what is inside is fetched when it is. */
+/** Something to be opened; what is inside is fetched when it is, and anew after that has failed. */
 function closed(title, fetchContent) {
   const details = make("details", {}, make("summary", { textContent: title }));
+  let fetched = false;
   const open = async () => {
+    if (fetched || !details.open) return;
+    fetched = true;
     try {
       details.append(...(await fetchContent()));
     } catch (error) {
-      tell(error);
+      fetched = false;
+      tell(error, open);
     }
   };
-  details.addEventListener("toggle", open, { once: true });
+  details.addEventListener("toggle", open);
   return details;
 }
 
