@@ -164,7 +164,7 @@ def test_a_busy_service_is_waited_for(screen: Screen) -> None:
     screen.page.route("**/classify", lambda route: route.fulfill(status=429, headers={"retry-after": "1"}, json=refusal), times=1)
     screen.find("#lines").fill("\n".join(TEXTS))
     screen.find("#batch-run").click()
-    expect(screen.find("#batch-status")).to_have_text("서버가 바쁩니다. 1초 뒤에 이어 합니다. 0 / 3")
+    expect(screen.find("#batch-status")).to_have_text("서버가 바쁩니다. 1초 뒤에 이어서 합니다. 0 / 3")
     expect(screen.find("#batch-status")).to_have_text("3개를 모두 분류했습니다.")
 
 

@@ -75,7 +75,7 @@ def test_typing_is_answered_without_any_button(screen: Screen) -> None:
 
 def test_of_a_word_alone_the_page_says_that_nothing_would_be_left(screen: Screen) -> None:
     screen.classify("최고")
-    expect(screen.find("#tinted-note")).to_have_text("단어가 하나뿐이라 빼고 물을 수 없습니다.")
+    expect(screen.find("#tinted-note")).to_have_text("단어가 하나뿐이라 빼고 비교할 수 없습니다.")
 
 
 def test_a_text_of_too_many_words_is_labelled_without_tints(screen: Screen) -> None:

@@ -20,7 +20,7 @@ def test_a_service_that_is_gone_is_told_and_asked_again(context: "BrowserContext
         process.stop()
         screen.find("#generate").click()
         notice = screen.find("#notice")
-        expect(notice).to_contain_text("서버에 닿지 않습니다.")
+        expect(notice).to_contain_text("서버에 연결할 수 없습니다.")
         with running(models=ROOT / "models", port=process.port):
             notice.get_by_role("button", name="다시 하기").click()
             screen.ended()
