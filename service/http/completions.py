@@ -29,7 +29,10 @@ def completion_routes(generations: Generations) -> APIRouter:
     summary = "Continue a text, or every text of a list, as OpenAI's clients ask for it"
     told = "Or, where `stream` is asked for, server-sent events: `data: ` and a Completion each, at the end `data: [DONE]`"
 
-    faults, events = docs.errors(examples.STATELESS, openai=True), Events(Completion, examples.COMPLETION_EVENT, CompletionError)
+    faults, events = (
+        docs.errors(examples.STATELESS, openai=True),
+        Events(Completion, examples.COMPLETION_EVENT, CompletionError, "[DONE]"),
+    )
 
     @router.post(
         "/completions", **docs.operation(CompletionRequest, Completion, examples.COMPLETION, summary, told, faults, events)

@@ -36,16 +36,19 @@ _WRITTEN = [StreamEvent, ErrorAnswer, CompletionError, TextEvent]
 
 
 class Events(NamedTuple):
-    """What a stream is made of. fault: the form of an error in its place."""
+    """What a stream is made of. fault: the form of an error in its place; last: what ends the stream, where something does."""
 
     model: type[BaseModel]
     example: Any
     fault: type[BaseModel] = ErrorAnswer
+    last: str | None = None
 
     def content(self) -> dict[str, Any]:
         """One event, as OpenAPI 3.2 describes them: an object whose data is text, and what that text is."""
         told: dict[str, Any] = {"type": "string", "contentMediaType": _JSON}
         told |= {"contentSchema": {"anyOf": [_reference(self.model), _reference(self.fault)]}}
+        if self.last is not None:
+            told = {"anyOf": [told, {"const": self.last}]}
         schema = {"type": "object", "properties": {"data": told}, "required": ["data"]}
         return {"text/event-stream": {"schema": schema, **_shown({"data": to_json(self.example).decode()})}}
 

@@ -43,5 +43,5 @@ def test_what_it_answers_is_what_the_document_says(small_models: Path, tmp_path:
         ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=280)
         _, log = service.stop()
     assert ended.returncode == 0, ended.stdout[-6000:] + ended.stderr[-2000:]
-    assert f"Tested: {4 if which.startswith('--include') else 33}" in ended.stdout, ended.stdout[-2000:]
+    assert f"Tested: {4 if which.startswith('--include') else 32}" in ended.stdout, ended.stdout[-2000:]
     assert "Traceback" not in log
