@@ -152,7 +152,8 @@ def test_raw_scores_are_logits(service: TestClient) -> None:
     assert ask(service, "/predict", raw_scores=False) == classify(service)
     for fields, sentence in (
         ({"raw_scores": True, "parameters": {}}, "raw_scores: goes without parameters, whose function_to_apply says the same"),
-        ({"truncate": True}, "truncate: Input should be False"),
+        ({"truncate": True}, "truncate: must be false"),
+        ({"truncate": 0}, "truncate: must be false"),
         ({"stream": False}, "stream: there is no such field"),
     ):
         response = service.post("/predict", json={"inputs": PROMPT} | fields)
