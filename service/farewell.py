@@ -51,8 +51,7 @@ class Farewell:
         forgotten = weakref.ref(worker)
         del worker, self._models[name]
         for _ in range(GLANCES):  # whose last answers are being written still have it in hand
-            if forgotten() is None:
+            if forgotten() is None or self._hurried.wait(GLANCE_S):
                 break
-            time.sleep(GLANCE_S)
         give_back()
         del self._threads[name]
