@@ -22,7 +22,7 @@ from service.inference.sequence import Generated, Token
 from service.model import Model
 from service.text import Encoded
 
-_ENDS = {"length": "length", "eos_token": "stop", "stop_sequence": "stop"}
+_ENDS = {"length": "length", "eos_token": "stop", "stop_sequence": "stop"}  # why a text ended, no password  # nosec B105
 
 
 @dataclass(slots=True)
