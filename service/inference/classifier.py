@@ -56,7 +56,7 @@ class Classifier(Worker[Text, Logits]):
         self._runtime, self._padding_id, self._max_words = runtime, tokenizer.padding_id, settings.max_batch_words
         self._vocabulary = runtime.manifest.sizes.vocabulary
         self._waiting: list[Text] = []
-        self._made: deque[Text] = deque()  # texts that were made of others, and come in hundreds
+        self._bulk: deque[Text] = deque()  # of requests that are more than a batch
         self._planned: deque[tuple[list[Text], Reason]] = deque()
         self._phase, self._entropy = Phase(metrics, self.name, "classify"), metrics.score_entropy.labels(self.name)
         self._intake = Intake(metrics, self.name, tokenizer.unknown_id)
@@ -69,25 +69,27 @@ class Classifier(Worker[Text, Logits]):
         """
         own = len(texts) if own is None else own
         ticket: Ticket[Logits] = Ticket(len(texts), sum(len(words.ids) for words in texts))
-        self._accept(ticket, [Text(ticket, part, words, part < own) for part, words in enumerate(texts)])
+        parts = [Text(ticket, part, words, part < own) for part, words in enumerate(texts)]
+        # By length, for what is taken from a long request a batch at a time.
+        self._accept(ticket, sorted(parts, key=lambda text: len(text.words.ids)))
         self._intake.observe(words.ids for words in texts[:own])
         return ticket
 
     @property
     def _idle(self) -> bool:
-        return not self._waiting and not self._made and not self._planned
+        return not self._waiting and not self._bulk and not self._planned
 
     def _add(self, part: Text) -> None:
-        (self._waiting if part.own else self._made).append(part)
+        (self._bulk if part.ticket.work > self._max_words else self._waiting).append(part)
 
     def _round(self) -> int:
         if not self._planned:
             # Planned to their end before anything that comes later: no text is overtaken for ever by those of handier lengths.
-            self._planned.extend(plan([*self._waiting, *self._few_made()], self._max_words))
+            self._planned.extend(plan([*self._waiting, *self._next_of_bulk()], self._max_words))
             self._waiting = []
         batch, reason = self._planned.popleft()
         batch = [text for text in batch if not text.ticket.ended]
-        waiting = len(self._waiting) + len(self._made) + sum(len(texts) for texts, _ in self._planned)
+        waiting = len(self._waiting) + len(self._bulk) + sum(len(texts) for texts, _ in self._planned)
         self._count_places(len(batch), waiting)
         if batch:
             self._metrics.batches.labels(self.name, reason).inc()
@@ -95,13 +97,14 @@ class Classifier(Worker[Text, Logits]):
             self._count_places(0, waiting)
         return sum(len(text.words.ids) for text in batch)
 
-    def _few_made(self) -> Iterator[Text]:
-        """About a batch of them, so that nobody's own text waits for all that were made of another's."""
+    def _next_of_bulk(self) -> Iterator[Text]:
+        """About a batch, so that nobody with a text or two waits for the whole of another's long list or attributions."""
         words = 0
-        while self._made and words < self._max_words:
-            text = self._made.popleft()
-            words += len(text.words.ids)
-            yield text
+        while self._bulk and words < self._max_words:
+            text = self._bulk.popleft()
+            if not text.ticket.ended:
+                words += len(text.words.ids)
+                yield text
 
     def _classify(self, batch: list[Text]) -> None:
         for text in batch:

@@ -376,6 +376,38 @@ def test_what_comes_later_never_overtakes_what_was_planned(classifier: Classifie
     assert order == [1, 2]
 
 
+def test_a_list_of_many_batches_lets_those_with_a_text_or_two_go_between(classifier: Classifier, runtime: Gated) -> None:
+    hold(classifier, runtime)
+    long = submit(classifier, [[3] * 50] * 40)  # ten batches of 200 words
+    short = submit(classifier, [[4] * 2])
+    runtime.gate.set()
+    assert short.future.result(20)
+    assert len(long.future.result(20)) == 40
+    ran = [lengths[0] for lengths in runtime.batches]
+    assert ran.index(2) <= 1 + 1  # after what held the loop, and at most one batch of the long list
+    assert sum(map(len, runtime.batches)) == 1 + 40 + 1
+
+
+def test_a_list_of_many_batches_runs_by_length_and_is_answered_in_its_order(classifier: Classifier, runtime: Gated) -> None:
+    padding = runtime.manifest.special_ids.padding
+    texts = [[3 + place] * length for place, length in enumerate([60, 2, 60, 2, 60, 2, 60, 2, 60, 2])]
+    expected = [runtime.classify(*pad([text], padding))[0] for text in texts]
+    runtime.batches.clear()
+    found = submit(classifier, texts).future.result(20)
+    assert all(np.array_equal(one, wanted) for one, wanted in zip(found, expected, strict=True))
+    assert runtime.batches[0] == [2] * 5
+
+
+def test_a_client_that_leaves_its_long_list_is_not_worked_for(classifier: Classifier, runtime: Gated) -> None:
+    hold(classifier, runtime)
+    submit(classifier, [[3] * 50] * 40).leave()
+    after = submit(classifier, [[4] * 2])
+    runtime.gate.set()
+    assert after.future.result(20)
+    until(lambda: classifier._idle)
+    assert runtime.batches == [[1], [2]]
+
+
 @settings(deadline=None, max_examples=20)
 @given(texts=st.lists(st.lists(st.integers(1, 20), min_size=1, max_size=40), min_size=1, max_size=20))
 def test_however_texts_are_grouped_their_logits_have_the_bits_that_they_have_alone(
