@@ -84,12 +84,23 @@ class Author:
             "prefill": [{"id": word, "text": self.model.tokenizer.piece(word)} for word in prompt.ids],
         }
         if self.wanted.parameters.scores_prompt:
-            _add_scores(details, generated.prompt_logprobs)
+            self._add_scores(details, generated)
         details["tokens"] = [_token(token) for token in generated.tokens]
         if self.wanted.parameters.top_n_tokens:
             details["top_tokens"] = [[_token(token) for token in step] for step in generated.top_tokens]
         details["unknown_words"] = prompt.unknown_words
         return details
+
+    def _add_scores(self, details: dict[str, Any], generated: Generated) -> None:
+        """Of the prompt's words; the first has none, unless the model read something before it."""
+        logprobs, tops = generated.prompt_logprobs, generated.prompt_top_tokens
+        unscored = len(details["prefill"]) - len(logprobs)
+        for place, token in enumerate(details["prefill"]):
+            scored = place >= unscored
+            token["logprob"] = logprobs[place - unscored] if scored else None
+            if self.wanted.parameters.top_n_tokens:
+                token["top_tokens"] = [_token(other) for other in tops[place - unscored]] if scored else None
+        details["perplexity"] = math.exp(min(700.0, -sum(logprobs) / len(logprobs))) if logprobs else None
 
     def _end(self, last: Generated) -> dict[str, Any]:
         """What a stream tells when it has ended."""
@@ -121,15 +132,6 @@ def chosen(parameters: GenerateParameters, results: Sequence[Generated]) -> Iter
         if parameters.best_of:
             candidates.sort(key=lambda generated: -generated.mean_logprob)
         yield candidates[: parameters.n or 1]
-
-
-def _add_scores(details: dict[str, Any], logprobs: list[float]) -> None:
-    """Log-probabilities of the prompt's words; the first has none, unless the model read something before it."""
-    prefill = details["prefill"]
-    unscored = len(prefill) - len(logprobs)
-    for place, token in enumerate(prefill):
-        token["logprob"] = None if place < unscored else logprobs[place - unscored]
-    details["perplexity"] = math.exp(min(700.0, -sum(logprobs) / len(logprobs))) if logprobs else None
 
 
 def _token(token: Token) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class CompletionWriter:
         """Nothing, where the word may belong to a stop sequence: it comes with the next one that does not."""
         shown = self._shown.get(part)
         if shown is None:
-            shown = self._shown[part] = self._begin(part // self.wanted.parameters.candidates, [])
+            shown = self._shown[part] = self._begin(part // self.wanted.parameters.candidates, None)
         shown.held.add(pieces.of_word(self.model, token, top, index == 0, self.asked.echo))
         if last is not None:
             self._written += len(last.ids)
@@ -73,7 +73,7 @@ class CompletionWriter:
         return told + b"data: [DONE]\n\n"
 
     def _whole_choice(self, index: int, prompt: int, generated: Generated) -> dict[str, Any]:
-        shown = self._begin(prompt, generated.prompt_logprobs)
+        shown = self._begin(prompt, generated)
         if generated.tokens:
             for place, token in enumerate(generated.tokens):
                 top = generated.top_tokens[place] if generated.top_tokens else []
@@ -83,12 +83,14 @@ class CompletionWriter:
             shown.held.add([Piece(lead + generated.text)])
         return self._ended(index, shown, generated)
 
-    def _begin(self, prompt: int, logprobs: list[float]) -> Shown:
-        """A choice for this prompt, which stands before it where echo says so."""
+    def _begin(self, prompt: int, generated: Generated | None) -> Shown:
+        """A choice for this prompt, which stands before it where echo says so; generated: where it was scored."""
         before: list[Piece] = []
         if self.asked.echo:
             source = Source(self.model, self.prompts[prompt], self.wanted.inputs.texts[prompt], self.asked.prompt.are_ids)
-            before = [Piece(source.whole())] if self.asked.logprobs is None else source.pieces(logprobs)
+            before = [Piece(source.whole())]
+            if generated is not None and self.asked.logprobs is not None:
+                before = source.pieces(generated.prompt_logprobs, generated.prompt_top_tokens)
         return Shown(Held(self.wanted.parameters.stop, before))
 
     def _ended(self, index: int, shown: Shown, generated: Generated) -> dict[str, Any]:

@@ -161,10 +161,11 @@ class CompletionRequest(StrictModel):
             "details": self.logprobs is not None or not self.max_tokens,
             "decoder_input_details": self.echo and self.logprobs is not None,
             "return_full_text": self.echo,
+            "top_n_tokens": self.logprobs or None,
         }
         if self.max_tokens:
             parameters |= {"stop": [unicodedata.normalize("NFC", stop) for stop in self.stop]}
-            parameters |= {"frequency_penalty": self.frequency_penalty or None, "top_n_tokens": self.logprobs or None}
+            parameters |= {"frequency_penalty": self.frequency_penalty or None}
         if self.samples:
             # What changes nothing is left out: so the words are those of a request that does not name it.
             parameters |= {"temperature": self.temperature, "top_p": self.top_p if self.top_p < 1 else None}

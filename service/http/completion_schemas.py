@@ -14,7 +14,7 @@ _PARAM = re.compile(r"([a-z_]+)[\[.:]")
 
 
 class Logprobs(BaseModel):
-    """text_offset: where each word begins in the choice's text. top_logprobs: null for the words of the prompt."""
+    """text_offset: where each word begins in the text; top_logprobs: of the likeliest words and the one that stands there."""
 
     tokens: list[str]
     token_logprobs: list[float | None]

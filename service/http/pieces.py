@@ -36,8 +36,11 @@ class Source(NamedTuple):
         tokenizer = self.model.tokenizer
         return tokenizer.decode(self.prompt.ids) if self.are_ids else tokenizer.normalise(self.text)
 
-    def pieces(self, logprobs: Sequence[float]) -> list[Piece]:
-        """One for every word, without the end of a sentence that is put before every text; logprobs: of all words but the first."""
+    def pieces(self, logprobs: Sequence[float], tops: Sequence[Sequence[Token]]) -> list[Piece]:
+        """One for every word, without the end of a sentence that is put before every text.
+
+        logprobs, tops: of all words but the first.
+        """
         tokenizer, prompt, rest = self.model.tokenizer, self.prompt, "" if self.are_ids else self.whole()
         begun = len(prompt.ids) - len(json.loads(self.text)) if self.are_ids else int(tokenizer.end_id is not None)
         found: list[Piece] = []
@@ -48,8 +51,12 @@ class Source(NamedTuple):
             else:
                 said = "" if word in tokenizer.special_ids else tokenizer.piece(word)
                 said = said.removeprefix(" ") if begins else said
+            piece = Piece(said)
+            if logprobs and place:
+                top = tops[place - 1] if tops else ()
+                piece = Piece(said, logprobs[place - 1], _with_own(top, said, logprobs[place - 1], begins))
             rest, begins = rest[len(said) :], begins and not said
-            found.append(Piece(said, logprobs[place - 1] if logprobs and place else None))
+            found.append(piece)
         return found
 
 
@@ -58,11 +65,16 @@ def of_word(model: Model, token: Token, top: Iterable[Token], first: bool, follo
     if token.special:
         return []
     said = lead(model, token.id) + token.text if first and follows else token.text
-    whole = model.tokenizer.piece(token.id)
-    found: dict[str, float] = {}
-    for text, logprob in (*((other.text, other.logprob) for other in top), (whole, token.logprob)):
-        found.setdefault(text.removeprefix(" ") if first and not follows else text, logprob or 0.0)
+    found = _with_own(top, model.tokenizer.piece(token.id), token.logprob, first and not follows)
     return [Piece(said, token.logprob, found)]
+
+
+def _with_own(top: Iterable[Token], own: str, logprob: float | None, begins: bool) -> dict[str, float]:
+    """The likeliest words by what they would add to the text, and the word that does; begins: no text stands before."""
+    found: dict[str, float] = {}
+    for text, value in (*((other.text, other.logprob) for other in top), (own, logprob)):
+        found.setdefault(text.removeprefix(" ") if begins else text, value or 0.0)
+    return found
 
 
 def lead(model: Model, word: int) -> str:

@@ -95,7 +95,9 @@ class GenerateParameters(StrictModel):
     truncate: int | None = Field(None, ge=1, description="Read only the last so many words of the prompt.")
     n: int | None = Field(None, ge=1, description="Give so many answers, as a list.")
     best_of: int | None = Field(None, ge=1, description="Draw so many answers and give the likeliest, or the n likeliest.")
-    top_n_tokens: int | None = Field(None, ge=1, le=20, description="With details: the likeliest words at every step.")
+    top_n_tokens: int | None = Field(
+        None, ge=1, le=20, description="With details: the likeliest words at every step, the prompt's where it is scored."
+    )
     details: bool = Field(False, description="Tell why it ended, every word's log-probability, and the unknown words.")
     decoder_input_details: bool = Field(False, description="With details: how likely every word of the prompt is.")
     return_state: bool = Field(False, description="Give a state, with which a later request goes on from here, on any replica.")
@@ -142,7 +144,7 @@ class GenerateParameters(StrictModel):
     def _check_nothing_written(self) -> None:
         if not self.details and not self.return_state:
             raise ValueError("max_new_tokens: 0 writes nothing; set details to score the prompt, or return_state")
-        for name in ("do_sample", "stop", "top_n_tokens", "repetition_penalty", "frequency_penalty"):
+        for name in ("do_sample", "stop", "repetition_penalty", "frequency_penalty"):
             if getattr(self, name) or (name == "do_sample" and self.samples):
                 raise ValueError(f"{name}: has no effect where max_new_tokens is 0; leave it out")
 

@@ -13,11 +13,12 @@ class _Answer(BaseModel):
 
 
 class PrefillToken(_Answer):
-    """logprob: given what stands before; left out where nobody asked, null for the first word."""
+    """logprob: given what stands before; top_tokens: the likeliest there. Left out where nobody asked, null for the first word."""
 
     id: int
     text: str
     logprob: float | None = None
+    top_tokens: list["TokenAnswer"] | None = None
 
 
 class TokenAnswer(_Answer):

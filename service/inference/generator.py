@@ -173,7 +173,7 @@ class Generator(Worker[Sequence, Generated]):
             if row.given is None:
                 asked.append(place)
             else:
-                row.judge(float(logits[place, row.given]) - offsets[place])
+                self._judge(row, row.given, logits[place], offsets[place])
                 if not math.isfinite(row.prompt_logprobs[-1]):
                     row.ticket.fail(NoNumbers())
                 elif row.speechless:
@@ -184,6 +184,13 @@ class Generator(Worker[Sequence, Generated]):
             offsets = {place: offsets[old] for place, old in enumerate(asked) if old in offsets}
         if rows:
             self._write(rows, logits, offsets)
+
+    def _judge(self, row: Sequence, given: int, values: Array, offset: float) -> None:
+        """How likely the given word was, from its step's logits (V); offset turns them into log-probabilities."""
+        logprob = float(values[given]) - offset
+        if row.options.top_n_tokens:
+            values[self._barred] = -np.inf
+        row.judge(logprob, _likeliest(row, values, offset))
 
     def _write(self, rows: Rows[Sequence], logits: Array, offsets: dict[int, float]) -> None:
         """A next word for every row from its logits (K, V); offsets turn those of some rows into log-probabilities."""
@@ -197,10 +204,8 @@ class Generator(Worker[Sequence, Generated]):
                 row.ticket.fail(NoNumbers())
                 continue
             if place in offsets:
-                values = logits[place]
-                top = highest(values, row.options.top_n_tokens) if row.options.top_n_tokens else []
-                offset = offsets[place]
-                row.append(word, float(values[word]) - offset, [(other, float(values[other]) - offset) for other in top])
+                values, offset = logits[place], offsets[place]
+                row.append(word, float(values[word]) - offset, _likeliest(row, values, offset))
             else:
                 row.append(word)
             if row.published == 1:
@@ -252,6 +257,12 @@ class Generator(Worker[Sequence, Generated]):
         if sequence.leads and sequence.start is None and self._prefixes.on:
             self._prefixes.put(ids, self._batch.row(sequence) if state is None else state)
             self._lookups.hold(self._prefixes.bytes)
+
+
+def _likeliest(row: Sequence, values: Array, offset: float) -> list[tuple[int, float]]:
+    """As many words as the row's options ask for by a step's logits (V), with their log-probabilities."""
+    top = highest(values, row.options.top_n_tokens) if row.options.top_n_tokens else []
+    return [(word, float(values[word]) - offset) for word in top]
 
 
 def _ended(sequence: Sequence) -> bool:

@@ -25,7 +25,8 @@ MAX_STOP_CHARACTERS = 200  # of one stop sequence; a bookmark keeps so much text
 class GenerationOptions:
     """What a request asks for, apart from its text.
 
-    score_prompt: tell how likely each word of the prompt is; keep_state: end with a bookmark.
+    top_n_tokens: tell so many of the likeliest words at every step; score_prompt: tell how likely each word of the prompt is, and
+    which were the likeliest in its place; keep_state: end with a bookmark.
     """
 
     max_new_tokens: int
@@ -49,7 +50,7 @@ class Token(NamedTuple):
 class Generated(NamedTuple):
     """The answer to one input. tokens are there where log-probabilities were asked for; ids always.
 
-    prompt_logprobs: of the prompt's words but the first, where the prompt was scored.
+    prompt_logprobs, prompt_top_tokens: of the prompt's words but the first, where the prompt was scored.
     """
 
     text: str
@@ -57,6 +58,7 @@ class Generated(NamedTuple):
     tokens: list[Token]
     top_tokens: list[list[Token]]
     prompt_logprobs: list[float]
+    prompt_top_tokens: list[list[Token]]
     finish_reason: FinishReason
     seed: int | None
     bookmark: Bookmark | None
@@ -106,6 +108,7 @@ class Sequence:
         self.logprobs: list[float] = []
         self.top: list[list[tuple[int, float]]] = []
         self.prompt_logprobs: list[float] = []
+        self.prompt_top: list[list[tuple[int, float]]] = []
         self.siblings: list[Sequence] = []
         self.leads = True  # reads the prompt, for its siblings too
         self.published = 0
@@ -146,9 +149,10 @@ class Sequence:
     def written(self) -> list[int]:
         return self.words[len(self.prompt) :]
 
-    def judge(self, logprob: float) -> None:
-        """The model has told how likely the given word was."""
+    def judge(self, logprob: float, top: Ids[tuple[int, float]] = ()) -> None:
+        """The model has told how likely the given word was, and which were the likeliest."""
         self.prompt_logprobs.append(logprob)
+        self.prompt_top.append(list(top))
 
     def append(self, word_id: int, logprob: float | None = None, top: Ids[tuple[int, float]] = ()) -> None:
         """Takes the next word and decides whether it was the last. A stop sequence ends the text, and stands in it."""
@@ -199,8 +203,9 @@ class Sequence:
             text=self._whole_text(),
             ids=self.written,
             tokens=[self.token(index) for index in range(self.published)] if self.wants_logprobs else [],
-            top_tokens=[[self._alternative(*other) for other in step] for step in self.top] if self.options.top_n_tokens else [],
+            top_tokens=self._alternatives(self.top),
             prompt_logprobs=self.prompt_logprobs,
+            prompt_top_tokens=self._alternatives(self.prompt_top),
             finish_reason=self.finish_reason,
             seed=self.options.sampling.seed if self.options.sampling.do_sample else None,
             bookmark=self.bookmark,
@@ -241,6 +246,9 @@ class Sequence:
         if ends:
             self.cut = len(self.text) - min(ends)
             self.text, self.finish_reason = self.text[: min(ends)], "stop_sequence"
+
+    def _alternatives(self, steps: Ids[Ids[tuple[int, float]]]) -> list[list[Token]]:
+        return [[self._alternative(*other) for other in step] for step in steps] if self.options.top_n_tokens else []
 
     def _alternative(self, word_id: int, logprob: float) -> Token:
         return Token(word_id, self.tokenizer.piece(word_id), logprob, word_id in self.tokenizer.special_ids)

@@ -152,6 +152,31 @@ def test_words_are_as_likely_when_they_are_read_as_when_they_are_written(
 
 
 @EXAMPLES
+@given(prompt=prompts, seed=st.integers(0, 2**32), model=st.sampled_from([*MODELS, ENDLESS]))
+def test_the_likeliest_words_where_one_is_read_are_those_where_it_is_written(
+    prompt: str, seed: int, model: str, service: TestClient
+) -> None:
+    answer = generate(service, prompt, model, seed=seed, max_new_tokens=15, top_n_tokens=3, **HOT)
+    told, first = answer["details"], len(answer["details"]["prefill"])
+    written = [top for top, token in zip(told["top_tokens"], told["tokens"], strict=True) if not token["special"]]
+    scored = score(service, f"{prompt} {answer['generated_text']}", model, top_n_tokens=3)["prefill"]
+    assert [token["top_tokens"] for token in scored[first:]] == written
+    assert scored[0]["top_tokens"] is None
+    assert all(len(token["top_tokens"]) == 3 for token in scored[1:])
+
+
+def test_the_likeliest_words_of_a_prompt_are_told_beside_an_answer_and_are_none_that_is_never_written(service: TestClient) -> None:
+    text = "오늘 고래 좋다"
+    options: dict[str, Any] = {"details": True, "decoder_input_details": True}
+    details = generate(service, text, top_n_tokens=20, **options)["details"]
+    assert details["prefill"] == score(service, text, top_n_tokens=20)["prefill"]
+    offered = {other["text"] for token in details["prefill"][1:] for other in token["top_tokens"]}
+    assert offered
+    assert not offered & {"<unk>", "<pad>"}
+    assert not any("top_tokens" in token for token in generate(service, text, **options)["details"]["prefill"])
+
+
+@EXAMPLES
 @given(prompt=prompts, model=st.sampled_from([*MODELS, ENDLESS]))
 def test_perplexity_is_exp_of_minus_the_mean_log_probability(prompt: str, model: str, service: TestClient) -> None:
     details = score(service, prompt, model)

@@ -282,23 +282,25 @@ def test_the_words_with_their_log_probabilities_are_those_of_generate_and_join_t
     written = [token["logprob"] for token in details["tokens"] if not token["special"]]
     read = [token["logprob"] for token in details["prefill"]][1 if model != ENDLESS else 0 :] if echo else []
     assert told["token_logprobs"] == (read + written)[: len(told["tokens"])]
-    _check_top(told, len(read), count)
+    _check_top(told, bool(read) and read[0] is None, count)
     if not echo:
         assert joined(stream(service, prompt, model=model, stop=stop, logprobs=count, max_tokens=12, **options)) == one
 
 
-def _check_top(told: Any, read: int, count: int) -> None:
-    """The likeliest in every place that was written, and the word itself."""
+def _check_top(told: Any, unscored: bool, count: int) -> None:
+    """The likeliest in every place, the prompt's too, and the word itself; unscored: the first has none."""
     if not count:
         assert told["top_logprobs"] is None
         return
-    assert told["top_logprobs"][:read] == [None] * read
-    written = list(zip(told["tokens"], told["token_logprobs"], told["top_logprobs"], strict=True))[read:]
-    for place, (word, logprob, top) in enumerate(written):
-        own = [other for other in top if other == word or (place == len(written) - 1 and other.startswith(word))]
+    places = list(zip(told["tokens"], told["token_logprobs"], told["top_logprobs"], strict=True))
+    if unscored:
+        assert places.pop(0)[1:] == (None, None)
+    for place, (word, logprob, top) in enumerate(places):
+        own = [other for other in top if other == word or (place == len(places) - 1 and other.startswith(word))]
         assert logprob in [top[other] for other in own]
         assert count <= len(top) <= count + 1
-        assert list(top.values())[:count] == sorted(top.values(), reverse=True)[:count]
+        likeliest = list(top.values())[:count]
+        assert likeliest == sorted(likeliest, reverse=True)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -318,6 +320,7 @@ def test_a_prompt_is_scored_without_writing_anything(model: str, service: TestCl
     if model != ENDLESS:
         prefill = prefill[1:]
     one = answer["choices"][0]
+    _check_top(one["logprobs"], model == ENDLESS, 1)
     assert one["text"] == text
     assert one["logprobs"]["tokens"] == ["the", " cat", " 고래", " sat", *one["logprobs"]["tokens"][4:]]
     assert one["logprobs"]["token_logprobs"] == [token["logprob"] for token in prefill]

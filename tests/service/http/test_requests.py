@@ -118,7 +118,6 @@ REFUSED = [
         for name, value in {
             "do_sample": True,
             "stop": ["x"],
-            "top_n_tokens": 2,
             "repetition_penalty": 1.5,
             "frequency_penalty": 1.0,
         }.items()
@@ -206,6 +205,7 @@ AT_THE_BOUND: list[dict[str, Any]] = [
     {"n": 8, "do_sample": True},
     {"n": 8, "best_of": 8, "seed": 2**64 - 1, "do_sample": True},
     {"max_new_tokens": 0, "details": True},
+    {"max_new_tokens": 0, "details": True, "top_n_tokens": 20},
     {"max_new_tokens": 0, "details": True, "decoder_input_details": True, "return_state": True},
     {"max_new_tokens": 0, "return_state": True},
     {"max_new_tokens": 0, "return_state": True, "do_sample": False, "stop": []},
@@ -285,6 +285,14 @@ def test_a_request_for_more_than_the_service_writes_is_too_large(service: TestCl
     sentence = refusal(service.post("/generate", json={"inputs": [PROMPT] * 7, "parameters": parameters}), 413, "too_large")
     assert sentence.startswith("inputs: 7 texts with these parameters ask for up to 75264 tokens")
     assert generate(service, max_new_tokens=1)
+
+
+def test_the_likeliest_words_of_a_prompt_count_towards_what_a_request_may_ask_for(service: TestClient) -> None:
+    texts = ["the cat " * 425] * 4
+    parameters = {"max_new_tokens": 0, "details": True, "top_n_tokens": 20}
+    sentence = refusal(service.post("/generate", json={"inputs": texts, "parameters": parameters}), 413, "too_large")
+    assert sentence.startswith("inputs: 3400 words with these parameters are told with up to 71400 tokens")
+    assert generate(service, texts, max_new_tokens=0, details=True)
 
 
 def test_of_many_faults_the_number_is_told_for_to_tell_each_would_take_longer_than_to_find_them() -> None:
