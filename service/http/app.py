@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
+from starlette.types import Lifespan
 
 from service.errors import SettingsError
 from service.http.cards import card_routes
@@ -58,28 +59,7 @@ def create_app(settings: Settings, shared: Path | None = None) -> Envelope:
     watches = [Watch(look, settings.poll_s) for look in (registry.refresh, keys.refresh)]
     watches += [Watch(registry.follow, FOLLOW_S)] if shared else []
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        for watch in watches:
-            watch.start()
-        yield
-        for watch in watches:
-            await run_in_threadpool(watch.stop)
-        await run_in_threadpool(registry.close)
-        if traces is not None:
-            await run_in_threadpool(traces.close)
-
-    app = FastAPI(
-        title="seqserve",
-        version=VERSION,
-        description="Next words and sentence labels from recurrent models. An answer never depends on load.",
-        docs_url=None,
-        redoc_url=None,
-        openapi_url=None,
-        lifespan=lifespan,
-        redirect_slashes=False,
-        exception_handlers=HANDLERS,
-    )
+    app = _described(_lifespan(watches, registry, traces))
     app.state.registry = registry
     generations, classifications = Generations(settings, registry, seal), Classifications(settings, registry)
     inference = [
@@ -106,6 +86,37 @@ def create_app(settings: Settings, shared: Path | None = None) -> Envelope:
     costly = [route.path for router in inference for route in router.routes if isinstance(route, APIRoute)]
     gate = Gate(settings.max_requests, costly, drain, teller.tell_refused, lambda scope: refusal_headers(scope, cors))
     return Envelope(app, straight, teller, keys, drain, gate, cors)
+
+
+def _described(lifespan: Lifespan[FastAPI]) -> FastAPI:
+    return FastAPI(
+        title="seqserve",
+        version=VERSION,
+        description="Next words and sentence labels from recurrent models. An answer never depends on load.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        exception_handlers=HANDLERS,
+    )
+
+
+def _lifespan(watches: list[Watch], registry: Registry, traces: "Traces | None") -> Lifespan[FastAPI]:
+    """Looks for what has changed while the service runs, and ends everything in order."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        for watch in watches:
+            watch.start()
+        yield
+        for watch in watches:
+            await run_in_threadpool(watch.stop)
+        await run_in_threadpool(registry.close)
+        if traces is not None:
+            await run_in_threadpool(traces.close)
+
+    return lifespan
 
 
 def _state_key(settings: Settings) -> bytes:
