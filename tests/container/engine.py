@@ -89,8 +89,12 @@ def missing() -> str | None:
     """What this machine lacks, and how to get it."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return "the tests of the image need root on Linux: they enter the containers' networks"
-    absent = [program for program in NEEDED if shutil.which(program, path=_path()) is None]
-    return f"the tests of the image need {', '.join(absent)}: {INSTALL}" if absent else None
+    if absent := [program for program in NEEDED if shutil.which(program, path=_path()) is None]:
+        return f"the tests of the image need {', '.join(absent)}: {INSTALL}"
+    apart = subprocess.run(["unshare", "--mount", "--net", "--pid", "--fork", "true"], capture_output=True, text=True)
+    return (
+        f"the tests of the image need namespaces, which are refused here: {apart.stderr.strip()}" if apart.returncode else None
+    )
 
 
 @contextmanager
