@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.checkout import check_out
 from tests.container.base import provide_base
 from tests.container.container import Container, running
 from tests.container.engine import Engine, EngineError, engine, missing
-from tests.container.image import Image, build, check_out
+from tests.container.image import Image, build
 
 FOLDER = Path(__file__).parent
 
@@ -51,7 +52,14 @@ def image(engines: Engine, tmp_path_factory: pytest.TempPathFactory, tell: Tell)
         tell(f"built on {provide_base(engines, folder)}")
     except EngineError as error:
         pytest.skip(f"there is no base image: {str(error).splitlines()[0]}")
-    return build(engines, check_out(folder / "checkout"))
+    return build(engines, _closed(check_out(folder / "checkout")))
+
+
+def _closed(folder: Path) -> Path:
+    """As closed as a strict umask leaves what is checked out: nobody else may read what the build does not open to them."""
+    for path in folder.rglob("*"):
+        path.chmod(0o700 if path.is_dir() or path.stat().st_mode & 0o100 else 0o600)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -92,9 +92,7 @@ def missing() -> str | None:
     if absent := [program for program in NEEDED if shutil.which(program, path=_path()) is None]:
         return f"the tests of the image need {', '.join(absent)}: {INSTALL}"
     apart = subprocess.run(["unshare", "--mount", "--net", "--pid", "--fork", "true"], capture_output=True, text=True)
-    return (
-        f"the tests of the image need namespaces, which are refused here: {apart.stderr.strip()}" if apart.returncode else None
-    )
+    return f"the tests of the image need namespaces, which are refused here: {apart.stderr.strip()}" if apart.returncode else None
 
 
 @contextmanager

@@ -1,14 +1,11 @@
 """The image under test: built from what a clean checkout of the working tree has, and looked into without running it."""
 
-import shutil
-import subprocess
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from service.version import VERSION
-from tests.conftest import ROOT
 from tests.container.base import BASE
 from tests.container.engine import Engine
 
@@ -46,19 +43,6 @@ class Image:
         models = sum(path.stat().st_size for path in (self.root / "app/models").rglob("*") if path.is_file())
         base: int = self.engine.inspect(BASE, "image")["Size"]
         return int(self.facts["Size"]) - base - models
-
-
-def check_out(folder: Path) -> Path:
-    """The files that a commit of all that is here would have, as closed as a strict umask leaves them."""
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    for path in folder.rglob("*"):
-        path.chmod(0o700 if path.is_dir() or path.stat().st_mode & 0o100 else 0o600)
-    return folder
 
 
 def build(engine: Engine, context: Path) -> Image:

@@ -2,14 +2,13 @@
 
 import http.client
 import os
-import shutil
 import signal
 import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
 
-from tests.conftest import ROOT
+from tests.checkout import check_out
 
 PORT = 8000  # the README's
 LONGEST_S = 900.0
@@ -19,15 +18,7 @@ class Clone:
     """Commands run to their end, but for the one that serves: it stays until the next one takes its place."""
 
     def __init__(self, folder: Path) -> None:
-        """What git has or would take of the working tree, and nothing that was built here."""
-        self._folder = folder
-        listed = subprocess.run(
-            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
-        )
-        for name in filter(None, listed.stdout.decode().split("\0")):
-            if (source := ROOT / name).is_file():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(source, folder / name)
+        self._folder = check_out(folder)
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith(("SEQSERVE_", "VIRTUAL_ENV"))}
         self._server: subprocess.Popen[bytes] | None = None
 
