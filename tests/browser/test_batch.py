@@ -118,6 +118,23 @@ def test_lines_of_a_text_file_are_texts(screen: Screen) -> None:
     assert [row[1] for row in table(screen)] == ["쉼표, 있는 줄", "최고"]
 
 
+@pytest.mark.parametrize(("name", "encoding"), [("Book1.txt", "utf-16-le"), ("ratings.TXT", "utf-8")])
+def test_a_text_file_with_tabs_is_a_table(name: str, encoding: str, screen: Screen) -> None:
+    """As Excel saves "Unicode text", and as corpora come; commas and semicolons are those of sentences."""
+    upload(screen, name, marked('id\t영화평, 한 줄\r\n1\t"연기가 훌륭하다, 정말; ""참"""\r\n2\t시간이 아깝다\r\n', encoding))
+    assert screen.find("#column option").all_inner_texts() == ["id", "영화평, 한 줄"]
+    run(screen)
+    assert [row[1] for row in table(screen)] == ['연기가 훌륭하다, 정말; "참"', "시간이 아깝다"]
+
+
+@pytest.mark.parametrize("name", ["lines.txt", "LINES.TXT"])
+def test_lines_in_utf_16_are_texts(name: str, screen: Screen) -> None:
+    upload(screen, name, marked("연기가 훌륭하다\r\n시간이 아깝다", "utf-16-le"))
+    expect(screen.find("#column-field")).to_be_hidden()
+    run(screen)
+    assert [row[1] for row in table(screen)] == TEXTS[:2]
+
+
 def test_many_texts_go_in_parts_and_the_table_shows_the_first(screen: Screen) -> None:
     texts = [f"{n}번째 영화는 재미있다" for n in range(230)]
     bodies = screen.asked("/classify")
@@ -162,6 +179,17 @@ def test_a_busy_service_is_waited_for(screen: Screen) -> None:
     screen.expected.append("status of 429")
     refusal = {"error": "try again in 1 s", "error_type": "overloaded"}
     screen.page.route("**/classify", lambda route: route.fulfill(status=429, headers={"retry-after": "1"}, json=refusal), times=1)
+    screen.find("#lines").fill("\n".join(TEXTS))
+    screen.find("#batch-run").click()
+    expect(screen.find("#batch-status")).to_have_text("서버가 바쁩니다. 1초 뒤에 이어서 합니다. 0 / 3")
+    expect(screen.find("#batch-status")).to_have_text("3개를 모두 분류했습니다.")
+
+
+@pytest.mark.parametrize("when", ["Wed, 21 Oct 2015 07:28:00 GMT", "soon", "0", "-5"])
+def test_a_busy_service_that_says_no_seconds_is_waited_for_one(when: str, screen: Screen) -> None:
+    """Which a proxy may do; without a pause the page would make it worse."""
+    screen.expected.append("status of 429")
+    screen.page.route("**/classify", lambda route: route.fulfill(status=429, headers={"retry-after": when}, body=""), times=1)
     screen.find("#lines").fill("\n".join(TEXTS))
     screen.find("#batch-run").click()
     expect(screen.find("#batch-status")).to_have_text("서버가 바쁩니다. 1초 뒤에 이어서 합니다. 0 / 3")

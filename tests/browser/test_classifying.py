@@ -1,11 +1,17 @@
 """The page: what a text is, how sure that is, and which words make it so."""
 
 import re
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.browser.browser import expect
 from tests.browser.screen import Screen
+from tests.conftest import ROOT
+from tests.service.process import running
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext
 
 TEXTS = ["배우는 좋은데  이야기가\n너무 지루해요. 😀 그래도 음악은 최고!", "정말 재미있고 감동적인 영화"]
 
@@ -84,6 +90,19 @@ def test_a_text_of_too_many_words_is_labelled_without_tints(screen: Screen) -> N
     assert screen.find("#labels .name").first.inner_text() == screen.ask("/classify", text)[0]["label"]
     assert tints(screen) == []
     expect(screen.find("#tinted-note")).to_have_text("단어가 255개보다 많아 영향은 계산하지 않았습니다.")
+
+
+def test_words_are_left_out_within_all_limits(context: "BrowserContext") -> None:
+    with running(models=ROOT / "models", max_waiting=4) as process:
+        small = Screen(context.new_page(), process)
+        small.watch()
+        small.open().tab("classify")
+        small.classify("정말 재미있고 감동적인")
+        assert len(tints(small)) == 3
+        small.classify("정말 재미있고 감동적인 영화")
+        assert tints(small) == []
+        expect(small.find("#tinted-note")).to_have_text("단어가 3개보다 많아 영향은 계산하지 않았습니다.")
+        assert small.unexpected() == []
 
 
 def test_without_a_text_there_is_no_result(screen: Screen) -> None:

@@ -8,7 +8,7 @@ import { byId } from "./dom.js";
 import { startKey } from "./key.js";
 import { startLanguage, whenSpoken } from "./language.js";
 import { startLive } from "./live.js";
-import { clearNotice, tell } from "./notice.js";
+import { clearNotice, speakNotice, tell } from "./notice.js";
 import { Picker } from "./picker.js";
 import { ask } from "./service.js";
 import { startTabs } from "./tabs.js";
@@ -38,6 +38,7 @@ startKey(() => (code.refresh(), load()));
 startExamples();
 whenSpoken(() => {
   showCard(model);
+  speakNotice();
   for (const part of Object.values(panels)) part.speak();
 });
 startLive();

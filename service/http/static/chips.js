@@ -61,7 +61,7 @@ export class Chips {
     const probability = Math.exp(word.logprob);
     text.textContent = shown(word);
     share.textContent = percent(probability);
-    button.style.setProperty("--share", probability / Math.exp(this.#words[0].logprob));
+    button.style.setProperty("--share", probability);
   }
 
   #press(event) {

@@ -27,7 +27,7 @@ export class Classifier {
 
   /** info: the service's own limits. */
   bound(info) {
-    this.#mostInputs = info.max_inputs;
+    this.#mostInputs = Math.min(info.max_inputs, info.max_waiting);
   }
 
   use(model) {

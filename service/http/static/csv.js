@@ -53,5 +53,5 @@ function quote(cell) {
 function separatorOf(text) {
   const line = text.slice(0, text.indexOf("\n") + 1 || text.length).replace(/"[^"]*"/g, "");
   const count = (separator) => line.split(separator).length;
-  return [",", "\t", ";"].reduce((best, other) => (count(other) > count(best) ? other : best));
+  return ["\t", ",", ";"].reduce((best, other) => (count(other) > count(best) ? other : best));
 }

@@ -123,4 +123,5 @@ export const english = {
   failValidation: "The request is wrong.",
   failNotFound: "There is no such thing.",
   failInternal: "Something went wrong in the service.",
+  failPage: "This page could not make sense of the answer. Reload it and try again.",
 };

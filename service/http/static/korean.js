@@ -123,4 +123,5 @@ export const korean = {
   failValidation: "요청이 잘못되었습니다.",
   failNotFound: "찾는 것이 없습니다.",
   failInternal: "서버에서 문제가 생겼습니다.",
+  failPage: "이 페이지가 답을 읽지 못했습니다. 새로 고친 뒤 다시 해 보세요.",
 };

@@ -4,6 +4,8 @@ import { decode, parse } from "./csv.js";
 import { byId, make } from "./dom.js";
 import { say } from "./language.js";
 
+const TABBED = /^.*\t/; // a first line with columns, as of Excel's "Unicode text": commas and semicolons stand in sentences
+
 export class Source {
   #rows = []; // of the file
   #whenChanged;
@@ -49,7 +51,7 @@ export class Source {
     const [file] = byId("file").files;
     if (!file) return;
     const text = decode(await file.arrayBuffer());
-    const isTable = !file.name.endsWith(".txt");
+    const isTable = !/\.txt$/i.test(file.name) || TABBED.test(text);
     this.#rows = isTable ? parse(text) : text.split(/\r?\n/).map((line) => [line]);
     byId("titled").checked = isTable;
     byId("column").replaceChildren();
