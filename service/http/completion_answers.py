@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from service.errors import RequestError
 from service.http import pieces
@@ -134,5 +134,10 @@ class CompletionWriter:
 
     def _usage(self, written: int) -> dict[str, int]:
         begun = 0 if self.model.tokenizer.end_id is None else 1
-        read = sum(len(prompt.ids) - begun for prompt in self.prompts)
+        if self.asked.prompt.are_ids:
+            read = sum(
+                len(from_json(text)) for text in self.wanted.inputs.texts
+            )  # as they came, with an end before them or without
+        else:
+            read = sum(len(prompt.ids) - begun for prompt in self.prompts)
         return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}

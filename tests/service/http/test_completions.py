@@ -168,6 +168,16 @@ def test_usage_counts_words_without_the_end_before_a_text(model: str, read: int,
     assert 2 <= usage["completion_tokens"] <= 6
 
 
+@pytest.mark.parametrize("model", [ENDING, ENDLESS])
+def test_usage_counts_ids_as_they_came(model: str, service: TestClient) -> None:
+    """Whether they begin with the end of a sentence, as every text is read, or not; as many as echo tells of."""
+    tokenizer = registry_of(service.app).generator(model)[0].tokenizer
+    for ids in (tokenizer.encode_prompt(PROMPT).ids, tokenizer.encode(PROMPT).ids):
+        answer = complete(service, [ids, ids], model=model, temperature=0, max_tokens=0, echo=True, logprobs=0)
+        assert answer["usage"]["prompt_tokens"] == 2 * len(ids)
+        assert [len(one["logprobs"]["tokens"]) for one in answer["choices"]] == [len(ids)] * 2
+
+
 def test_why_a_text_ends_is_told(service: TestClient) -> None:
     assert choice(service, temperature=0)["finish_reason"] == "length"
     assert choice(service, temperature=0, stop=" ")["finish_reason"] == "stop"
@@ -213,6 +223,12 @@ def test_what_is_off_is_as_good_as_left_out(service: TestClient) -> None:
     for fields in (off, nothing, *others):
         assert choice(service, seed=3, **fields) == bare
     assert choice(service, temperature=0, top_p=0.5, seed=3)["text"] == choice(service, temperature=0)["text"]
+
+
+def test_where_nothing_is_written_the_options_of_writing_are_taken_and_change_nothing(service: TestClient) -> None:
+    asked: dict[str, Any] = {"max_tokens": 0, "echo": True, "logprobs": 1}
+    writing = {"temperature": 0.5, "top_p": 0.5, "seed": 3, "stop": [PROMPT[:2]], "frequency_penalty": 1.5}
+    assert choice(service, **asked, **writing) == choice(service, **asked)
 
 
 def test_16_words_are_written_where_nobody_says_how_many_or_as_many_as_the_operator_allows(service_settings: Settings) -> None:
