@@ -5,7 +5,7 @@ At / they name neither model nor task, so the task is told by the fields that th
 
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
 
 from service.artifact import Task
 from service.http.requests import (
@@ -27,6 +27,7 @@ _OF_CLASSIFY = ClassifyParameters.model_fields.keys() - GenerateParameters.model
 # Options that text-generation-inference has and we have not: what its clients send for them where they are off says nothing.
 _NOT_OURS = ("watermark", "grammar", "adapter_id")
 _REFERENCES = [{"$ref": f"#/components/schemas/{of.__name__}"} for of in (GenerateParameters, ClassifyParameters)]
+_TEXT = {"type": "string", "minLength": 1}
 _PARAMETERS_SCHEMA = {"anyOf": [*_REFERENCES, {"type": "null"}]}
 
 
@@ -61,12 +62,29 @@ class HubRequest(StrictModel):
             raise describe(error) from None
 
 
+def _read_alone(value: Any) -> Any:
+    """Texts in a list of their own, as clients of TEI send a batch, since it takes two texts of one list for a pair."""
+    if not isinstance(value, list):
+        return value
+    for index, text in enumerate(value):
+        if isinstance(text, list) and len(text) != 1:
+            raise ValueError(f"[{index}]: must be a text, or a list of one; pairs are not labelled")
+    return [text[0] if isinstance(text, list) else text for text in value]
+
+
+_ALONE = {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1, "maxItems": 1}]}
+_PREDICT_SCHEMA = {
+    "anyOf": [_TEXT, {"type": "array", "items": _ALONE, "minItems": 1}],
+    "description": "A text or a list of texts, each of which may be in a list of its own; a list is always a batch, never a pair.",
+}
+
+
 class PredictRequest(StrictModel):
     """POST /predict: a text or a list of them, never a pair."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"inputs": "정말 재미있고 감동적인 영화"}]})
 
-    inputs: InputsField
+    inputs: Annotated[InputsField, BeforeValidator(_read_alone), WithJsonSchema(_PREDICT_SCHEMA)]
     parameters: ClassifyParameters | None = Field(None, description="Where they are sent, one text too is answered with a list.")
     raw_scores: bool = Field(False, description="Logits as scores; goes without parameters.")
     truncate: OnlyFalse = Field(False, description="What is too long is refused, never cut.")

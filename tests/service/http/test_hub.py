@@ -165,6 +165,28 @@ def test_a_list_is_a_batch_and_never_a_pair(service: TestClient) -> None:
         assert ask(service, path, TEXTS) == [classify(service, text) for text in TEXTS]
 
 
+def test_texts_in_lists_of_their_own_are_a_batch(service: TestClient) -> None:
+    """As clients of text-embeddings-inference send one, to which two texts in a list are a pair."""
+    assert ask(service, "/predict", [[text] for text in TEXTS]) == classify(service, TEXTS)
+    assert ask(service, "/predict", [[PROMPT]]) == classify(service, [PROMPT])
+    assert ask(service, "/predict", [PROMPT, ["the cat"]], raw_scores=True) == classify(service, TEXTS, function_to_apply="none")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "sentence"),
+    [
+        ([TEXTS], "inputs[0]: must be a text, or a list of one; pairs are not labelled"),
+        ([[PROMPT], TEXTS], "inputs[1]: must be a text, or a list of one; pairs are not labelled"),
+        ([[]], "inputs[0]: must be a text, or a list of one; pairs are not labelled"),
+        ([[PROMPT], [5]], "inputs[1]: must be a text"),
+        ([[[PROMPT]]], "inputs[0]: must be a text"),
+        ([[PROMPT], [" "]], "inputs[1]: is empty"),
+    ],
+)
+def test_a_pair_is_refused_by_its_place(inputs: Any, sentence: str, service: TestClient) -> None:
+    assert refusal(service.post("/predict", json={"inputs": inputs}), 422, "validation") == sentence
+
+
 def test_options_of_others_that_are_off_say_nothing(service: TestClient) -> None:
     """As clients of text-generation-inference send all that they know."""
     off: dict[str, Any] = {
