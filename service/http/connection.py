@@ -124,10 +124,14 @@ class Connection(HttpToolsProtocol):
         if self.transport.get_write_buffer_size() > UNREAD_BYTES:
             self.transport.abort()
             return
-        headers = b"".join(b"%b: %b\r\n" % header for header in self.gate.headers(cast(Scope, self.scope)))
-        self.transport.write((_REFUSAL_TO_OPENAI if route.startswith(UNDER) else _REFUSAL) % headers)
+        self.transport.write((_REFUSAL_TO_OPENAI if route.startswith(UNDER) else _REFUSAL) % self._headers_of_refusal())
         self.gate.tell(route)
         self._await_head()
+
+    def _headers_of_refusal(self) -> bytes:
+        """Beside its own, by what is known of the request so far."""
+        told = [] if self.gate is None else self.gate.headers(cast(Scope, self.scope))
+        return b"".join(b"%b: %b\r\n" % header for header in told)
 
     def _keep_or_close(self) -> None:
         if self.transport.is_closing():
@@ -150,6 +154,7 @@ class Connection(HttpToolsProtocol):
 
     def _await_head(self) -> None:
         self._unparsed = self._head_bytes = 0
+        self.scope = cast(Any, {"headers": []})  # until the request begins: those of the last one are not its own
         self._timer = self.loop.call_later(self.read_timeout_s, self._give_up)
 
     def _end_head(self) -> None:
@@ -169,12 +174,13 @@ class Connection(HttpToolsProtocol):
         self._refuse(431, "too_large", f"the request's line and headers have more than {self.max_head_bytes} bytes")
 
     def _refuse(self, status: int, error_type: str, sentence: str) -> None:
-        """An answer without any request, and the end of the connection."""
+        """An answer without a whole request, and the end of the connection."""
         self._end_head()
         self._refused = True
         content = to_json({"error": sentence, "error_type": error_type})
         head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\nconnection: close\r\n"
-        self.transport.write(head.encode() + f"content-length: {len(content)}\r\n\r\n".encode() + content)
+        head += f"content-length: {len(content)}\r\n"
+        self.transport.write(head.encode() + self._headers_of_refusal() + b"\r\n" + content)
         self.transport.close()
         self._abort_unless_read()
 

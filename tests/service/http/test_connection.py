@@ -100,6 +100,32 @@ def test_headers_that_drip_are_refused_in_time(drop: str, bounded: Server) -> No
         assert told(answer) == (408, "deadline")
 
 
+HEAD = b"GET /livez HTTP/1.1\r\nhost: a\r\norigin: https://a.example\r\nx-request-id: mine-1\r\nx: "
+
+
+@pytest.mark.parametrize(
+    ("head", "status"), [(HEAD + b"a" * MOST, 431), (HEAD, 408), (HEAD + b"\0\r\n", 400)], ids=["long", "slow", "broken"]
+)
+def test_a_refusal_tells_the_requests_id_and_that_a_page_may_read_it(head: bytes, status: int, service_settings: Settings) -> None:
+    changes = {"read_timeout_s": READ_TIMEOUT_S, "max_header_bytes": MOST, "cors_origins": ("https://a.example",)}
+    settings = service_settings.model_copy(update=changes)
+    with serving(create_app(settings), settings=settings) as server:
+        with connect(server) as connection:
+            connection.sendall(head)
+            answer = rest(connection)
+        with connect(server) as connection:  # what was said of an answered request says nothing of what follows
+            connection.sendall(HEAD + b"y\r\n\r\n")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+            connection.sendall(b"\r\n")
+            later = rest(connection)
+    assert told(answer)[0] == status
+    assert b"\r\naccess-control-allow-origin: https://a.example\r\n" in answer
+    assert b"\r\nx-request-id: mine-1\r\n" in answer
+    assert told(later) == (408, "deadline")
+    assert b"access-control-allow-origin" not in later
+    assert b"x-request-id" not in later
+
+
 @pytest.mark.parametrize("words", [b"hello\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00", b"\0" * 50])
 def test_what_is_no_http_is_told_so(words: bytes, bounded: Server) -> None:
     with connect(bounded) as connection:
