@@ -35,6 +35,11 @@ def commands(page: Path) -> list[Command]:
     return found
 
 
+def named(page: Path) -> list[str]:
+    """What stands between backticks in the page's sentences and tables: commands, among much else."""
+    return re.findall(r"`([^`\n]+)`", _FENCED.sub("", page.read_text(encoding="utf-8")))
+
+
 def is_said(command: Command, said: str) -> bool:
     """Whether a command that was typed says what its page says it will, numbers as exactly as the page tells them."""
     if command.answer is None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.walk.pages import Command, commands, is_said
+from tests.walk.pages import Command, commands, is_said, named
 
 
 def test_a_block_is_its_commands_and_the_answer_that_follows(tmp_path: Path) -> None:
@@ -24,6 +24,12 @@ def test_a_block_is_its_commands_and_the_answer_that_follows(tmp_path: Path) -> 
         Command("curl -s a -d '{}'", '{"a": 1}\n'),
         Command("print(1)\n", "1...\n", "python", "text"),
     ]
+
+
+def test_what_a_sentence_names_is_told_apart_from_what_a_block_does(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("`make a` and `b`\n```sh\nmake c `d`\n```\n| `make e` |\n```text\n`f`\n```\n")
+    assert named(page) == ["make a", "b", "make e"]
 
 
 def test_the_readme_has_a_newcomer_serve_ask_and_train() -> None:
