@@ -355,7 +355,11 @@ def test_what_a_preset_has_left_over_is_not_refused(
     shutil.copytree(PRESETS, tmp_path / "presets")
     write_text(tmp_path / "presets" / "own.yaml", [f"{{name: own, task: generate, description: d, source: s, {STREAM}}}"])
     monkeypatch.setattr("training.preset.PRESETS", tmp_path / "presets")
-    load_config(preset, [override])
+    key, _, value = override.partition("=")
+    *outer, last = key.split(".")
+    told = load_config(preset, [override]).model_dump()
+    places = [told[name] for name in outer] or [told, *(part for part in told.values() if isinstance(part, dict))]
+    assert [str(place[last]) for place in places if last in place] == [value]
 
 
 def test_pre_training_needs_both_directions() -> None:

@@ -76,8 +76,9 @@ def test_the_same_answers_draw_the_same_bytes_and_others_others() -> None:
 @pytest.mark.parametrize("rows", [1, 2, 40])
 def test_few_answers_and_a_label_without_rows_are_drawn_too(rows: int) -> None:
     answers = Answers(np.tile(np.array([[2.0, 1.0, 0.0]], np.float32), (rows, 1)), np.zeros(rows, np.int64))
-    for image in plots.of_evaluation(Evaluation([], "train", ["a", "b", "c"], answers)).values():
-        png_size(image)
+    found = plots.of_evaluation(Evaluation([], "train", ["a", "b", "c"], answers))
+    assert list(found) == [plots.CONFUSION, plots.CALIBRATION]
+    assert all(min(png_size(image)) > 300 for image in found.values())
 
 
 def test_there_is_nothing_to_draw_of_a_language_model() -> None:

@@ -134,7 +134,9 @@ def test_every_picture_is_a_real_png_and_on_the_card(published: Path) -> None:
     from matplotlib import image
 
     card = (published / "README.md").read_text(encoding="utf-8")
-    for path in published.glob("*.png"):
+    pictures = sorted(published.glob("*.png"))
+    assert pictures
+    for path in pictures:
         pixels = image.imread(path, format="png")
         assert min(pixels.shape[:2]) >= 300
         assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) > 10
