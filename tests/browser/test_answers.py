@@ -114,6 +114,31 @@ def test_an_option_that_is_wrong_is_shown_and_nothing_is_asked(name: str, value:
     assert bodies == []
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "korean", "english"),
+    [
+        ("temperature", "0", "0.01에서 100 사이의 수를 쓰세요.", "Write a number from 0.01 to 100."),
+        ("top_k", "1.5", "1 이상의 정수를 쓰세요.", "Write a whole number, 1 or more."),
+        ("max_new_tokens", "", "1에서 512 사이의 정수를 쓰세요.", "Write a whole number from 1 to 512."),
+    ],
+)
+def test_what_an_option_takes_is_told_in_the_pages_language(
+    name: str, value: str, korean: str, english: str, screen: Screen
+) -> None:
+    """Which need not be the browser's; the words are caught where the browser would show them."""
+    screen.page.evaluate(
+        "() => { window.told = []; HTMLInputElement.prototype.reportValidity = function () { told.push(this.validationMessage) } }"
+    )
+    screen.write(TEXT)
+    screen.set_options(**{name: value})
+    for language in ("ko", "en"):
+        screen.find("#language").select_option(language)
+        screen.find("#generate").click()
+    assert screen.page.evaluate("window.told") == [korean, english]
+    screen.generate(TEXT, **{name: 5})
+    assert screen.words()
+
+
 # ---------------------------------------------------------------------------------------------- other words in their place
 
 

@@ -155,7 +155,7 @@ def test_a_text_that_is_refused_is_told_why_and_holds_up_no_other(screen: Screen
     run(screen)
     assert [row[2] for row in table(screen)][::2] == [label["label"] for label in best(screen, TEXTS[:2])]
     for row in table(screen)[1::2]:
-        assert row[2].endswith("2000 words are more than the 1024 of korean-sentiment")
+        assert row[2] == "너무 많거나 너무 깁니다. (2000 words are more than the 1024 of korean-sentiment)"
     expect(screen.find("#batch-status")).to_have_text("4개 가운데 2개는 분류하지 못했습니다.")
     _, rows = saved(screen)
     assert [(row[1] == "", row[3] == "") for row in rows[1:]] == [(False, True), (True, False)] * 2

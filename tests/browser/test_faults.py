@@ -57,6 +57,7 @@ def test_an_answer_of_a_proxy_is_told_by_its_status(body: str, screen: Screen) -
 @pytest.mark.parametrize(
     ("status", "sentence"),
     [
+        (403, "허용되지 않은 요청입니다. (HTTP 403)"),
         (413, "너무 많거나 너무 깁니다. (HTTP 413)"),
         (429, "서버가 바쁩니다. 1초 뒤에 다시 해 보세요. (HTTP 429)"),
         (503, "지금은 답할 수 없습니다. (HTTP 503)"),

@@ -11,6 +11,7 @@ import { Source } from "./source.js";
 const PART = 64; // texts in a request
 const LONGEST = 4; // bytes of a character
 const SHOWN = 200; // rows of the table
+const PLACE = /^inputs(\[(\d+)\])?: /; // of a text in its request, which is not that in the table
 const TOLD = 20; // texts of the request that is shown as code
 
 export class Batch {
@@ -119,7 +120,7 @@ export class Batch {
       } catch (error) {
         const refused = error instanceof Failure && refusedOf(left, error);
         if (error.type === "overloaded") await this.#wait(error.retryS, signal, total);
-        else if (refused) faults.set(refused, error.sentence);
+        else if (refused) faults.set(refused, new Failure(error.type, error.sentence.replace(PLACE, "")).told);
         else throw error;
       }
     }
@@ -173,8 +174,8 @@ function* parts(rows, most) {
 
 /** The row that is meant: the one whose place is named, or the only one. */
 function refusedOf(rows, { type, sentence }) {
-  const named = /inputs\[(\d+)\]/.exec(sentence);
-  return named ? rows[named[1]] : type === "too_large" && rows.length === 1 && rows[0];
+  const place = PLACE.exec(sentence)?.[2];
+  return place ? rows[place] : type === "too_large" && rows.length === 1 && rows[0];
 }
 
 function line({ text, label, score, fault }, place) {

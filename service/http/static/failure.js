@@ -11,9 +11,10 @@ const NAMES = {
   too_large: "failTooLarge",
   validation: "failValidation",
   not_found: "failNotFound",
+  forbidden: "failForbidden",
 };
 
-const OF_STATUS = { 413: "too_large", 429: "overloaded", 503: "unavailable", 504: "deadline" }; // where a proxy answers in place of the service
+const OF_STATUS = { 403: "forbidden", 413: "too_large", 429: "overloaded", 503: "unavailable", 504: "deadline" }; // where a proxy answers in place of the service
 const LONGEST_S = 86_400; // that anybody is asked to wait
 
 export class Failure extends Error {

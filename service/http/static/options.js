@@ -1,6 +1,7 @@
 /** The options of a generation, from their form. */
 
 import { byId } from "./dom.js";
+import { say } from "./language.js";
 
 /** Numbers that were given; what is empty is left to the service. */
 export function startOptions() {
@@ -9,6 +10,7 @@ export function startOptions() {
     byId("sampling").disabled = form.elements.way.value !== "sample";
   };
   form.addEventListener("change", update);
+  form.addEventListener("input", ({ target }) => target.setCustomValidity(""));
   form.addEventListener("submit", (event) => event.preventDefault());
   update();
 }
@@ -18,12 +20,13 @@ export function boundOptions({ max_new_tokens }) {
   byId("options").elements.max_new_tokens.max = max_new_tokens;
 }
 
-/** The parameters, or null where one of them is wrong, of which the browser tells. */
+/** The parameters, or null where one of them is wrong, of which the browser tells in the page's words. */
 export function parameters() {
   const form = byId("options");
   const wrong = form.querySelector(":invalid:not(fieldset)");
   if (wrong) {
     form.closest("details").open = true;
+    wrong.setCustomValidity(bounds(wrong));
     wrong.reportValidity();
     return null;
   }
@@ -33,4 +36,9 @@ export function parameters() {
   const stop = form.elements.stop.value.split("\n").filter((line) => line.trim());
   if (stop.length) found.stop = stop;
   return found;
+}
+
+/** What a field takes; those without a largest number take whole ones. */
+function bounds({ min: least, max: most, step }) {
+  return say(!most ? "wholeFrom" : step === "any" ? "between" : "wholeBetween", { least, most });
 }
