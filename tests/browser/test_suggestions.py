@@ -25,15 +25,15 @@ def test_after_every_word_the_likeliest_next_ones_are_suggested_with_their_proba
         assert shares == [f"{100 * math.exp(float(str(word['logprob']))):.1f}%" for word in words]
 
 
-def test_bars_are_as_long_as_words_are_likely(screen: Screen) -> None:
-    """All of a bar is certainty, so the likeliest of many unlikely words does not look like one that is sure."""
+def test_bars_are_as_long_as_the_root_of_how_likely_words_are(screen: Screen) -> None:
+    """All of a bar is certainty: the likeliest of many unlikely words does not look like one that is sure, nor like nothing."""
     screen.write(TEXT)
     lengths = screen.page.evaluate(
         "[...document.querySelectorAll('#suggestions .track')].map(t => t.firstChild.offsetWidth / t.offsetWidth)"
     )
     words = likeliest(screen, TEXT)
-    shares = [math.exp(float(str(word["logprob"]))) for word in words]
-    assert lengths == pytest.approx(shares, abs=0.01)
+    roots = [math.exp(float(str(word["logprob"])) / 2) for word in words]
+    assert lengths == pytest.approx(roots, abs=0.01)
 
 
 def test_without_a_word_there_are_examples_and_no_suggestions(screen: Screen) -> None:

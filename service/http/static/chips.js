@@ -61,7 +61,8 @@ export class Chips {
     const probability = Math.exp(word.logprob);
     text.textContent = shown(word);
     share.textContent = percent(probability);
-    button.style.setProperty("--share", probability);
+    // Full is certainty; by its root, for next words seldom have more than a few hundredths, and as they are would all look empty.
+    button.style.setProperty("--share", Math.sqrt(probability));
   }
 
   #press(event) {
