@@ -13,13 +13,16 @@ import pytest
 from fastapi.testclient import TestClient
 from starlette.types import Message
 
+from service.errors import Overloaded
+from service.http import exchange
 from service.http.app import create_app
+from service.http.exchange import Arriving
 from service.settings import Settings
 from tests.conftest import CLASSIFIERS, GENERATORS
 from tests.service.conftest import ENDLESS
 from tests.service.http.ask import FOREVER, PROMPT, classify, generate, refusal, standing_still, taken
 from tests.service.http.wire import connect, drawn, receive, send
-from tests.service.process import Process, Server, eventually, sample
+from tests.service.process import Process, Server, eventually, sample, serving
 
 WRITING = "seqserve_rows_in_use"
 
@@ -172,6 +175,82 @@ def test_a_chunked_body_is_read_like_any_other(server: Process) -> None:
     chunked = server.client.post("/classify", content=chunks())
     assert chunked.request.headers["transfer-encoding"] == "chunked"
     assert chunked.content == server.client.post("/classify", json={"inputs": "오늘"}).content
+
+
+# ------------------------------------------------------------------------------------------- bodies that are on their way
+
+PART = b" " * 90_000  # of a body of BODY_BYTES, the last of which does not come
+BODY_BYTES = 100_000
+ROOM_BYTES = 200_000  # for two such parts
+BEGUN = b"POST /classify HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % BODY_BYTES + PART
+REST = b'{"inputs": "a"}'.rjust(BODY_BYTES - len(PART))
+
+
+@pytest.fixture
+def crowded(service_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A service over real sockets that holds no more than ROOM_BYTES of bodies that are not all there."""
+    monkeypatch.setattr(exchange, "ARRIVING_BYTES", ROOM_BYTES)
+    settings = service_settings.model_copy(update={"max_body_bytes": BODY_BYTES})
+    with serving(create_app(settings), settings=settings) as server:
+        yield server
+
+
+def begin(connection: socket.socket, server: Server) -> None:
+    """Sends a part of a body; returns when the service holds it."""
+    before = held()
+    connection.sendall(BEGUN)
+    eventually(lambda: bool(server.client.get("/livez")) and held() == before + len(PART))
+
+
+def held() -> int:
+    return exchange._arriving.bytes
+
+
+def test_as_many_bytes_of_bodies_as_there_is_room_for_may_be_on_their_way_and_no_more() -> None:
+    arriving = Arriving()
+    arriving.take(60, 100)
+    arriving.take(40, 100)
+    with pytest.raises(Overloaded):
+        arriving.take(1, 100)
+    assert arriving.bytes == 100
+
+
+def test_more_bodies_on_their_way_than_memory_is_kept_for_get_429_and_those_before_them_are_answered(crowded: Server) -> None:
+    with connect(crowded) as one, connect(crowded) as other, connect(crowded) as third:
+        for connection in (one, other):
+            begin(connection, crowded)
+        third.sendall(BEGUN)
+        told = b""
+        while not told.endswith(b"}"):
+            told += third.recv(65536)
+        assert told.startswith(b"HTTP/1.1 429 ")
+        assert b"\r\nretry-after: 1\r\n" in told
+        assert b'"too many bodies of requests are on their way; try again in 1 s"' in told
+        assert crowded.client.post("/classify", json={"inputs": "a"}).status_code == 200  # it comes at once
+        for connection in (one, other):
+            connection.sendall(REST)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+    assert held() == 0
+
+
+def test_who_leaves_in_the_middle_of_a_body_makes_room_for_another(crowded: Server) -> None:
+    with connect(crowded) as other:
+        with connect(crowded) as leaver:
+            begin(leaver, crowded)
+            begin(other, crowded)
+        eventually(lambda: bool(crowded.client.get("/livez")) and held() == len(PART))
+        with connect(crowded) as next_one:
+            begin(next_one, crowded)
+
+
+def test_a_body_as_large_as_the_operator_allows_is_read_though_it_comes_slowly(
+    crowded: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "ARRIVING_BYTES", 1)
+    with connect(crowded) as connection:
+        begin(connection, crowded)
+        connection.sendall(REST)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
 # ------------------------------------------------------------------------------------------------------ a full service
