@@ -5,9 +5,11 @@ import math
 from http import HTTPStatus
 from typing import Any, ClassVar, cast
 
+from httptools import HttpParserError, HttpParserUpgrade
 from pydantic_core import to_json
 from starlette.types import Scope
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.errors import Overloaded
 from service.http.completion_schemas import UNDER, as_fault
@@ -42,6 +44,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._refused = self._turned_away = False
+        self._running: RequestResponseCycle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._await_head()
 
@@ -49,6 +52,9 @@ class Connection(HttpToolsProtocol):
         self._end_head()
         self._leave()
         super().connection_lost(exc)
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
@@ -56,7 +62,7 @@ class Connection(HttpToolsProtocol):
         if self._timer is None and (self.cycle is None or self.cycle.response_complete):
             self._await_head()
         self._unparsed += len(data)
-        super().data_received(data)
+        self._read(data)
         if self._timer is not None and self._unparsed > self.max_head_bytes:
             self._refuse_head()
 
@@ -74,6 +80,8 @@ class Connection(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if self._offers_another_protocol():
+            return  # it comes once more
         self._end_head()
         self._unset_keepalive_if_required()  # of an answer in the same packet
         if self._head_bytes > self.max_head_bytes:
@@ -89,6 +97,8 @@ class Connection(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._offers_another_protocol():
+            return
         if self._turned_away:
             self._turned_away = False
             self._end_head()
@@ -110,6 +120,29 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, "validation", "this is no HTTP request")
+
+    def _read(self, data: bytes) -> None:
+        """As uvicorn's data_received, except for requests whose clients would rather speak HTTP/2 or WebSocket, as Java's do.
+
+        They may be answered as if they would not. The parser leaves their bodies to the other protocol: so that they are read as
+        bodies, each comes once more without the offer.
+        """
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except HttpParserError as error:
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response(str(error))
+        except HttpParserUpgrade as offer:
+            if self._offers_another_protocol():
+                self._read(self._head_without_offer() + data[offer.args[0] :])
+
+    def _offers_another_protocol(self) -> bool:
+        return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+
+    def _head_without_offer(self) -> bytes:
+        line = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        return line + b"".join(b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade") + b"\r\n"
 
     def _too_much(self) -> str | None:
         """The route of what costs work, and does not follow on a request that is still being answered on this connection."""
@@ -143,9 +176,14 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
             self._abort_unless_read()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """cycle may be no more uvicorn's own, which is the last that was sent."""
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
     def _enter(self) -> None:
         """Who has asked all of a question, and has not got all of the answer: one may be answered before it was all there."""
-        if self.gate is not None and self.cycle is not None and not (self.cycle.more_body or self.cycle.response_complete):
+        if self.gate is not None and self._running is not None and not (self._running.more_body or self._running.response_complete):
             self.gate.enter(self)
 
     def _leave(self) -> None:

@@ -2,9 +2,11 @@
 connections and bytes until somebody takes them: for seconds, and without ever being refused. Knows no models.
 """
 
-import re
 from collections.abc import Callable, Collection, Hashable
+from urllib.parse import unquote
 
+from httptools import parse_url
+from starlette.routing import compile_path
 from starlette.types import Scope
 
 from service.http.cors import Headers
@@ -25,8 +27,8 @@ class Gate:
         headers: what a refusal of this request has, beside its own.
         """
         self._most, self._drain, self.tell, self.headers = most, drain, tell, headers
-        self._plain = {route.encode(): route for route in costly if "{" not in route}
-        self._others = [(re.compile(re.sub(r"{\w+}", "[^/]+", route).encode()), route) for route in costly if "{" in route]
+        self._plain = {route: route for route in costly if "{" not in route}
+        self._all = [(compile_path(route)[0], route) for route in costly]
         self._inside: set[Hashable] = set()
 
     @property
@@ -35,9 +37,12 @@ class Gate:
         return len(self._inside) >= self._most and not self._drain.begun
 
     def costly_route(self, url: bytes) -> str | None:
-        """The one that is asked for, if it is one of those that are refused."""
-        path = url.partition(b"?")[0]
-        return self._plain.get(path) or next((route for pattern, route in self._others if pattern.fullmatch(path)), None)
+        """The one that is asked for, if it is one of those that are refused.
+
+        A path may be written in many ways: it is read as the server reads it, and matched as the router matches it.
+        """
+        path = unquote((parse_url(url).path or b"").decode("ascii"))
+        return self._plain.get(path) or next((route for pattern, route in self._all if pattern.match(path)), None)
 
     def enter(self, who: Hashable) -> None:
         self._inside.add(who)

@@ -254,3 +254,45 @@ def test_a_connection_is_kept_for_one_request_after_another(bounded: Server) -> 
             assert connection.sock is socket_of_all, f"{method} {path} ended it"
     finally:
         connection.close()
+
+
+OFFERS = {
+    "WebSocket": {"connection": "Upgrade", "upgrade": "websocket", "sec-websocket-key": "x3JJHMbDL1EzLkh9GBhXDw=="},
+    "HTTP/2": {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2-settings": "AAEAAEAAAAIAAAAB"},
+}
+
+
+@pytest.mark.parametrize("offer", OFFERS.values(), ids=OFFERS)
+def test_who_would_rather_speak_another_protocol_is_answered_in_this_one(offer: dict[str, str], bounded: Server) -> None:
+    """And the next request on the connection, as that of Java's client, which offers HTTP/2 with its first request."""
+    asked = {"inputs": PROMPT}
+    plain = bounded.client.post("/generate", json=asked)
+    assert bounded.client.get("/livez", headers=offer).status_code == 200
+    for headers in (offer, {}):
+        response = bounded.client.post("/generate", json=asked, headers=headers)
+        assert (response.status_code, response.content) == (200, plain.content)
+
+
+@pytest.mark.parametrize("cut", [5, 60, -5])
+def test_an_offer_and_a_body_that_come_in_parts_are_read_all_the_same(cut: int, bounded: Server) -> None:
+    body = json.dumps({"inputs": PROMPT, "parameters": {"max_new_tokens": 2}}).encode()
+    head = "".join(f"{name}: {value}\r\n" for name, value in OFFERS["HTTP/2"].items())
+    request = f"POST /generate HTTP/1.1\r\nhost: a\r\n{head}content-length: {len(body)}\r\n\r\n".encode() + body
+    last = b"GET /livez HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+    with connect(bounded) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(request[:cut])
+        assert bounded.client.get("/livez").status_code == 200
+        connection.sendall(request[cut:] + request + last)
+        assert rest(connection).count(b"HTTP/1.1 200 ") == 3
+
+
+def test_an_offer_with_headers_that_are_too_long_is_refused_as_any_other_request(bounded: Server) -> None:
+    offer = OFFERS["HTTP/2"] | {"x": "a" * 20_000}
+    assert bounded.client.get("/livez", headers=offer).status_code == 431
+
+
+def test_nobody_is_connected_through_to_elsewhere(bounded: Server) -> None:
+    with connect(bounded) as connection:
+        connection.sendall(b"CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n")
+        assert told(rest(connection)) == (400, "validation")

@@ -332,6 +332,15 @@ def test_a_client_that_leaves_while_all_its_texts_are_written_frees_all_rows(ser
     eventually(lambda: server.metric(WRITING, model=ENDLESS) == 0, within_s=10)
 
 
+def test_a_client_that_leaves_with_the_half_of_its_next_request_sent_frees_its_row(server: Process) -> None:
+    first, second = (json.dumps(drawn(1, words)).encode() for words in (1, FOREVER))
+    wires = [b"POST /generate HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body) for body in (first, second)]
+    with connect(server) as leaver:
+        leaver.sendall(b"".join(wires) + wires[0][:-1])
+        eventually(lambda: server.metric(WRITING, model=ENDLESS) == 1)
+    eventually(lambda: server.metric(WRITING, model=ENDLESS) == 0, within_s=10)
+
+
 def test_a_client_that_leaves_before_its_turn_takes_no_row(server: Process) -> None:
     with connect(server) as first, connect(server) as waiting:
         send(first, drawn(1, FOREVER) | {"inputs": [PROMPT] * 64})

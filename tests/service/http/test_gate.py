@@ -1,6 +1,8 @@
 """service.http.gate and service.http.connection: what is too much is refused before it is read, and costs next to nothing."""
 
 import json
+import re
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from time import monotonic
@@ -59,6 +61,43 @@ def test_at_the_end_it_leaves_everyone_to_be_told_to_go_elsewhere() -> None:
     gate.enter("one")
     drain.begin()
     assert not gate.shut
+
+
+ROUTES = ["/generate", "/models/{name}", "/v2/models/{name}/infer"]
+
+
+@pytest.mark.parametrize(
+    ("url", "route"),
+    [
+        ("/generate", "/generate"),
+        ("/generate?x=/classify", "/generate"),
+        ("/%67enerat%65", "/generate"),
+        ("/generate%3F", None),
+        ("//generate", None),
+        ("/generate/", None),
+        ("http://host/generate", "/generate"),
+        ("http://host:80/%67enerate?x", "/generate"),
+        ("http://host", None),
+        ("*", None),
+        ("/models/%EC%A7%91", "/models/{name}"),
+        ("/models/a/pin", None),
+        ("/models/a%2Fpin", None),
+        ("/v2/models/a%20b/infer", "/v2/models/{name}/infer"),
+    ],
+)
+def test_however_a_route_is_written_it_is_the_one_that_the_router_finds(url: str, route: str | None) -> None:
+    gate = Gate(1, ROUTES, Drain(), lambda _: None, lambda _: [])
+    assert gate.costly_route(url.encode()) == route
+
+
+@pytest.mark.parametrize("target", ["/%67enerate", "/generate%0A", "http://host/generate", "http://host/%67enerate?a=b"])
+def test_what_is_too_much_is_refused_however_its_route_is_written_and_counted_as_that_route(full: Server, target: str) -> None:
+    labels = {"route": "/generate", "status": "429", "outcome": "overloaded"}
+    before = full.metric("seqserve_requests_total", **labels)
+    with connect(full) as connection:
+        send(connection, {"inputs": "오늘"}, target)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 429 ")
+    assert full.metric("seqserve_requests_total", **labels) == before + 1
 
 
 def test_what_is_too_much_gets_429_and_its_connection_is_kept(full: Server) -> None:
@@ -202,3 +241,55 @@ def test_after_a_refusal_the_next_answer_has_all_the_time_that_it_takes(service_
         ends_s = monotonic() + KEEP_ALIVE_S + 1
         while monotonic() < ends_s:
             assert patient.recv(65536)
+
+
+# Requests that do not wait for the answers to those before them on their connection
+
+
+def asked(words: int) -> bytes:
+    body = json.dumps({"inputs": "오늘", "model": ENDLESS, "parameters": {"max_new_tokens": words}}).encode()
+    return b"POST /generate HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+
+
+HALF = b"POST /generate HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n{"
+LAST = b"GET /livez HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+
+
+def told(connection: socket.socket) -> list[bytes]:
+    """The statuses of all answers until the end, in their order."""
+    content = b"".join(iter(lambda: connection.recv(65536), b""))
+    return re.findall(rb"HTTP/1\.1 (\d{3}) ", content)
+
+
+def test_who_asks_for_the_next_answer_before_the_first_is_there_gets_them_in_order(service_settings: Settings) -> None:
+    settings = service_settings.model_copy(update={"max_requests": 1})
+    app = create_app(settings)
+    with serving(app, settings=settings) as server, connect(server) as connection:
+        with standing_still(app):
+            connection.sendall(asked(3))
+            eventually(lambda: running(server, app) == 1)
+            connection.sendall(asked(3) + LAST)  # a refusal of this one would be taken for the answer to the first
+            assert server.client.post("/classify", json={"inputs": "오늘"}).status_code == 429
+        assert told(connection) == [b"200", b"200", b"200"]
+
+
+def test_refusals_come_in_order_too(full: Server) -> None:
+    with connect(full) as connection:
+        connection.sendall(asked(1) + b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n" + LAST.replace(b"/livez", b"/nothing"))
+        assert told(connection) == [b"429", b"200", b"404"]
+
+
+@pytest.mark.parametrize("third", [b"", HALF], ids=["nothing", "the half of a body"])
+def test_what_was_asked_before_its_turn_is_inside_when_that_has_come(third: bytes, service_settings: Settings) -> None:
+    """Whatever follows it."""
+    settings = service_settings.model_copy(update={"max_requests": 1, "max_new_tokens": FOREVER, "max_answer_tokens": FOREVER})
+    app = create_app(settings)
+    with serving(app, settings=settings) as server, connect(server) as connection:
+        with standing_still(app):
+            connection.sendall(asked(1))
+            eventually(lambda: running(server, app) == 1)
+            connection.sendall(asked(FOREVER) + third)
+            server.client.get("/livez")  # by now it is there
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        eventually(lambda: server.metric("seqserve_rows_in_use", model=ENDLESS) == 1)
+        assert server.client.post("/classify", json={"inputs": "오늘"}).status_code == 429
