@@ -38,11 +38,14 @@ def bind_shares(settings: Settings, count: int) -> list[socket.socket]:
     """
     with bind(settings) as taken:  # shared addresses can be taken twice: this one could not
         port = taken.getsockname()[1]
-    return [bind_share(settings, port) for _ in range(count)]
+    try:
+        return [bind_share(settings, port) for _ in range(count)]
+    except OSError as error:
+        raise SettingsError(f"{settings.host}:{port}: {(error.strerror or str(error)).lower()}") from error
 
 
 def bind_share(settings: Settings, port: int) -> socket.socket:
-    """One more of them."""
+    """One more of them. Raises OSError."""
     family = _family(settings)
     share = socket.socket(family, socket.SOCK_STREAM)
     if family == socket.AF_INET6:

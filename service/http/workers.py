@@ -44,6 +44,11 @@ class Place:
     due_s: float = 0.0
     wait_s: float = 0.0
 
+    def put_off(self) -> None:
+        """The next start; each time for longer."""
+        self.wait_s = min(LONGEST_WAIT_S, 2 * self.wait_s + 0.1)
+        self.due_s = time.monotonic() + self.wait_s
+
 
 class Workers:
     """The processes, and what becomes of them."""
@@ -75,7 +80,11 @@ class Workers:
         now_s = time.monotonic()
         for place in self._places:
             if place.process is None and not self._stopping and place.due_s <= now_s:
-                place.began_s, place.process = now_s, self._start(place.listener.fileno(), mask)
+                try:
+                    place.began_s, place.process = now_s, self._start(place.listener.fileno(), mask)
+                except OSError as error:  # too many open files, no memory for one more process: it may pass
+                    place.put_off()
+                    log.error("no worker can begin: %s; tried again after %.1f s", error.strerror or error, place.wait_s)
 
     def _start(self, listener: int, mask: Iterable[int]) -> subprocess.Popen[bytes]:
         lifeline = self._lifeline
@@ -105,11 +114,15 @@ class Workers:
             if place.process is not None:
                 place.process.send_signal(number)
 
-    def _another(self, listener: socket.socket) -> socket.socket:
-        """Nobody is sent to it until a worker listens."""
-        port = listener.getsockname()[1]
-        listener.close()
-        return bind_share(self._settings, port)
+    def _renew(self, place: Place) -> None:
+        """Nobody is sent to its new listener until a worker listens."""
+        try:
+            another = bind_share(self._settings, place.listener.getsockname()[1])
+        except OSError as error:
+            log.error("who has connected waits for the next worker: no other listener can be had: %s", error.strerror or error)
+            return
+        place.listener.close()
+        place.listener = another
 
     def _look_after(self) -> None:
         for place in self._places:
@@ -118,18 +131,21 @@ class Workers:
             pid, lived_s = place.process.pid, time.monotonic() - place.began_s
             place.process = None
             mark_process_dead(pid, str(self._folder))  # type: ignore[no-untyped-call]
-            self._began_well |= lived_s >= SHORT_S
+            self._began_well |= lived_s >= SHORT_S and code != WRONG  # which may take as long to find out
             if code == WRONG and not (self._stopping or self._began_well):
                 self._code = WRONG
                 self._stop()
             elif not self._stopping:
-                if (
-                    place.wait_s and lived_s < SHORT_S
-                ):  # it was begun anew already, and who connects must not wait for it again and again
-                    place.listener = self._another(place.listener)
-                place.wait_s = min(LONGEST_WAIT_S, 2 * place.wait_s + 0.1) if lived_s < SHORT_S else 0.0
-                place.due_s = time.monotonic() + place.wait_s
+                self._begin_anew(place, lived_s)
                 log.error("worker %d ended with %d after %.0f s; another one begins", pid, code, lived_s)
+
+    def _begin_anew(self, place: Place, lived_s: float) -> None:
+        if lived_s >= SHORT_S:
+            place.wait_s, place.due_s = 0.0, time.monotonic()
+            return
+        if place.wait_s:  # it was begun anew already, and who connects must not wait for it again and again
+            self._renew(place)
+        place.put_off()
 
 
 def supervise(settings: Settings) -> int:

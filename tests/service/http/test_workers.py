@@ -1,7 +1,10 @@
 """service.http.workers: several processes on one port count together, and one that dies takes nobody else with it."""
 
 import os
+import resource
 import signal
+import socket
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +13,11 @@ from time import monotonic
 import httpx2
 import pytest
 
+from service.http.listener import LISTENERS
 from service.version import VERSION
 from tests.service.conftest import ENDLESS
 from tests.service.damage import copy_version, flip_byte
+from tests.service.http.wire import send
 from tests.service.process import Process, eventually, run, running, sample
 
 ADMIN = "key-of-the-operator"
@@ -135,6 +140,113 @@ def test_who_connects_is_not_kept_waiting_for_one_that_dies_again_and_again(seve
     assert all(ask(several).status_code == 200 for _ in range(30))
     assert monotonic() - began_s < 10
     os.kill(victim, signal.SIGCONT)
+
+
+def serves(pid: int) -> bool:
+    """It takes connections from many descriptors of its listener; before that it has few."""
+    try:
+        return len(list(Path(f"/proc/{pid}/fd").iterdir())) > LISTENERS
+    except OSError:  # it has just ended
+        return False
+
+
+def all_serve(process: Process, count: int) -> bool:
+    pids = workers(process)
+    return len(pids) == count and all(map(serves, pids)) and listening(process) == count
+
+
+def answered_by_the_next(process: Process) -> list[int]:
+    """The statuses for many who connect while all workers stand still, which then are killed."""
+    found: list[int] = []
+    pids = workers(process)
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    waiting = [waiting_client(process) for _ in range(8)]
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    for connection in waiting:
+        with connection:
+            found.append(int(connection.recv(65536).split()[1]))
+    return found
+
+
+def waiting_client(process: Process) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", process.port), timeout=30)
+    send(connection, {"inputs": "오늘", "parameters": {"max_new_tokens": 3}})
+    return connection
+
+
+def test_who_has_connected_to_one_that_dies_is_answered_by_the_next(several: Process) -> None:
+    eventually(lambda: all_serve(several, 3))
+    assert answered_by_the_next(several) == [200] * 8
+
+
+def short(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Processes that are started from now on take another time for short."""
+    start = (
+        f"import sys, service.http.workers as workers, service.__main__ as main; workers.SHORT_S = {seconds}; sys.exit(main.main())"
+    )
+    monkeypatch.setattr("tests.service.process.START", [sys.executable, "-c", start])
+
+
+def test_what_it_died_of_long_ago_is_forgotten(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has connected to one that has lived for long is answered by the next, though one before it did not live for long."""
+    short(monkeypatch, 0.3)
+    with running(models=models, generate_model=ENDLESS, workers=2) as process:
+        eventually(lambda: all_serve(process, 2))
+        first, other = workers(process)
+        os.kill(first, signal.SIGKILL)
+        eventually(lambda: bool(set(workers(process)) - {first, other}))
+        (second,) = set(workers(process)) - {first, other}
+        os.kill(second, signal.SIGKILL)
+        eventually(lambda: all_serve(process, 2))
+        assert answered_by_the_next(process) == [200] * 8
+
+
+def log_line(process: Process, words: str) -> bool:
+    """Waits for a line of the log with these words; False where it ends before."""
+    assert process.popen.stderr is not None
+    return any(words in line for line in process.popen.stderr)
+
+
+def test_settings_that_were_good_once_and_cannot_be_had_for_a_while_end_nobody(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short(monkeypatch, 0.3)
+    with running(models=models, generate_model=ENDLESS, workers=2) as process:
+        eventually(lambda: all_serve(process, 2))
+        models.rename(models.with_name("away"))
+        victim, other = workers(process)
+        os.kill(victim, signal.SIGKILL)
+        assert log_line(process, "ended with 2")
+        models.with_name("away").rename(models)
+        eventually(lambda: all_serve(process, 2) and other in workers(process))
+        assert {ask(process).status_code for _ in range(10)} == {200}
+
+
+def test_settings_that_cannot_be_had_end_all_though_that_takes_long_to_find_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short(monkeypatch, 0.001)
+    ended = run(models=tmp_path / "nothing", workers=2)
+    assert ended.returncode == 2
+    assert "another one begins" not in ended.stderr
+
+
+def test_where_no_more_files_may_be_opened_it_is_tried_again_until_they_may(several: Process) -> None:
+    eventually(lambda: all_serve(several, 3))
+    before = set(workers(several))
+    os.kill(min(before), signal.SIGKILL)
+    eventually(lambda: bool(set(workers(several)) - before))
+    (second,) = set(workers(several)) - before
+    limits = resource.prlimit(several.popen.pid, resource.RLIMIT_NOFILE, (3, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    os.kill(second, signal.SIGKILL)
+    assert log_line(several, "no other listener can be had: Too many open files")
+    for _ in range(2):
+        assert log_line(several, "no worker can begin: Too many open files")
+    resource.prlimit(several.popen.pid, resource.RLIMIT_NOFILE, limits)
+    eventually(lambda: all_serve(several, 3))
+    assert {ask(several).status_code for _ in range(10)} == {200}
 
 
 def test_what_one_is_told_to_serve_all_serve(several: Process) -> None:
