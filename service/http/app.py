@@ -127,9 +127,12 @@ def _state_key(settings: Settings) -> bytes:
 
 
 def open_traces() -> "Traces":
-    """Raises SettingsError where what they need is not installed."""
+    """Raises SettingsError where what they need is not installed, or OTEL_* say what cannot be."""
     try:
         from service.http.traces import Traces
     except ImportError:
         raise SettingsError("SEQSERVE_TRACES: needs OpenTelemetry, which requirements-tracing.lock brings") from None
-    return Traces()
+    try:
+        return Traces()
+    except ValueError as error:
+        raise SettingsError(f"SEQSERVE_TRACES: {error}") from error

@@ -19,7 +19,7 @@ def bind(settings: Settings) -> socket.socket:
     try:
         return socket.create_server((settings.host, settings.port), family=_family(settings), backlog=BACKLOG)
     except OSError as error:
-        raise SettingsError(f"{settings.host}:{settings.port}: {(error.strerror or str(error)).lower()}") from error
+        raise SettingsError(f"{settings.host}:{settings.port}: {_reason(error)}") from error
 
 
 def check_address(settings: Settings) -> None:
@@ -28,7 +28,7 @@ def check_address(settings: Settings) -> None:
         with socket.socket(_family(settings), socket.SOCK_STREAM) as probe:
             probe.bind((settings.host, 0))
     except OSError as error:
-        raise SettingsError(f"SEQSERVE_HOST={settings.host}: {(error.strerror or str(error)).lower()}") from error
+        raise SettingsError(f"SEQSERVE_HOST={settings.host}: {_reason(error)}") from error
 
 
 def bind_shares(settings: Settings, count: int) -> list[socket.socket]:
@@ -41,7 +41,7 @@ def bind_shares(settings: Settings, count: int) -> list[socket.socket]:
     try:
         return [bind_share(settings, port) for _ in range(count)]
     except OSError as error:
-        raise SettingsError(f"{settings.host}:{port}: {(error.strerror or str(error)).lower()}") from error
+        raise SettingsError(f"{settings.host}:{port}: {_reason(error)}") from error
 
 
 def bind_share(settings: Settings, port: int) -> socket.socket:
@@ -69,3 +69,7 @@ def address(settings: Settings, listener: socket.socket) -> str:
 
 def _family(settings: Settings) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

@@ -1,10 +1,14 @@
 """`python -m service check`: every fault is found, and said in a line."""
 
+import socket
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from service.check import check
+from service.errors import SettingsError
 from service.settings import Settings
 from tests.service.conftest import ENDLESS
 from tests.service.damage import copy_version, flip_byte
@@ -70,7 +74,43 @@ def test_the_command_ends_with_1_where_something_is_wrong(models: Path) -> None:
     assert f"wrong: {ENDLESS}/2: model.onnx is damaged" in ended.stdout
 
 
-@pytest.mark.parametrize("setting", [{"api_keys": "short"}, {"admin_keys_file": "/nothing/there"}, {"models": "/nothing/there"}])
+def test_a_host_at_which_nobody_could_listen_is_told_before_any_model_is_read(models: Path) -> None:
+    for path in models.rglob("manifest.json"):
+        path.unlink()
+    with pytest.raises(SettingsError, match="^SEQSERVE_HOST=192.0.2.1: cannot assign requested address$"):
+        found(models, host="192.0.2.1")
+
+
+def test_a_service_that_listens_there_already_is_no_fault(models: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert found(models, port=taken.getsockname()[1])[1] == []
+
+
+def test_traces_that_could_not_be_sent_are_told_and_those_that_could_leave_nothing_behind(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = threading.active_count()
+    assert found(models, traces=True)[1] == []
+    assert threading.active_count() == before
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "1")
+    with pytest.raises(SettingsError, match="^SEQSERVE_TRACES: max_export_batch_size"):
+        found(models, traces=True)
+    assert found(models)[1] == []  # which asks for none
+    monkeypatch.setitem(sys.modules, "service.http.traces", None)
+    with pytest.raises(SettingsError, match="^SEQSERVE_TRACES: needs OpenTelemetry, which requirements-tracing.lock brings$"):
+        found(models, traces=True)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"host": "192.0.2.1"},
+        {"host": ".nowhere"},
+        {"api_keys": "short"},
+        {"admin_keys_file": "/nothing/there"},
+        {"models": "/nothing/there"},
+    ],
+)
 def test_the_command_ends_with_2_where_the_service_would_not_start(setting: dict[str, str]) -> None:
     ended = command("check", **setting)
     assert ended.returncode == 2

@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -7,7 +8,7 @@ import pytest
 import uvloop
 
 from service.errors import SettingsError
-from service.http.listener import LISTENERS, address, bind, bind_shares, spread
+from service.http.listener import LISTENERS, address, bind, bind_shares, check_address, spread
 from service.settings import Settings
 
 
@@ -27,6 +28,29 @@ def test_a_port_that_is_taken_is_named(settings: Settings) -> None:
 def test_a_host_that_is_not_ours_is_named(settings: Settings) -> None:
     with pytest.raises(SettingsError, match="192.0.2.1:0: cannot assign requested address"):
         bind(settings.model_copy(update={"host": "192.0.2.1", "port": 0}))
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid", ".nowhere", "a" * 70, "127.0.0.1:80", "fe80::1%nothing"])
+def test_where_nobody_could_listen_is_told_by_the_settings_name_before_anything_is_loaded(settings: Settings, host: str) -> None:
+    elsewhere = settings.model_copy(update={"host": host, "port": 0})
+    with pytest.raises(SettingsError, match=f"^SEQSERVE_HOST={host}: [a-z]"):
+        check_address(elsewhere)
+    with pytest.raises(SettingsError, match=f"^{host}:0: [a-z]"):
+        bind(elsewhere)
+
+
+def test_an_address_at_which_another_listens_could_be_ours(settings: Settings) -> None:
+    with bind(settings.model_copy(update={"host": "127.0.0.1", "port": 0})) as listener:
+        check_address(settings.model_copy(update={"host": "127.0.0.1", "port": listener.getsockname()[1]}))
+
+
+def test_sockets_that_cannot_be_had_are_a_fault_of_the_settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("service.http.listener.bind_share", fail)
+    with pytest.raises(SettingsError, match="127.0.0.1:[1-9][0-9]*: too many open files"):
+        bind_shares(settings.model_copy(update={"host": "127.0.0.1", "port": 0}), 2)
 
 
 def test_who_connects_is_shared_out_among_those_that_listen_and_nobody_else_can_have_the_address(settings: Settings) -> None:

@@ -134,3 +134,11 @@ def test_without_the_extra_it_says_what_is_missing(settings: Settings, monkeypat
     monkeypatch.setitem(__import__("sys").modules, "service.http.traces", None)
     with pytest.raises(SettingsError, match=r"SEQSERVE_TRACES: needs OpenTelemetry, which requirements-tracing.lock brings"):
         create_app(settings.model_copy(update={"traces": True}))
+
+
+def test_what_the_environment_says_and_cannot_be_is_told_in_a_line(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "1")
+    with pytest.raises(
+        SettingsError, match=r"^SEQSERVE_TRACES: max_export_batch_size must be less than or equal to max_queue_size"
+    ):
+        create_app(settings.model_copy(update={"traces": True}))
