@@ -89,9 +89,9 @@ def test_a_service_that_listens_there_already_is_no_fault(models: Path) -> None:
 def test_traces_that_could_not_be_sent_are_told_and_those_that_could_leave_nothing_behind(
     models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     assert found(models, traces=True)[1] == []
-    assert threading.active_count() == before
+    assert set(threading.enumerate()) <= before
     monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "1")
     with pytest.raises(SettingsError, match="^SEQSERVE_TRACES: max_export_batch_size"):
         found(models, traces=True)
@@ -105,7 +105,6 @@ def test_traces_that_could_not_be_sent_are_told_and_those_that_could_leave_nothi
     "setting",
     [
         {"host": "192.0.2.1"},
-        {"host": ".nowhere"},
         {"api_keys": "short"},
         {"admin_keys_file": "/nothing/there"},
         {"models": "/nothing/there"},

@@ -4,6 +4,7 @@ import ctypes
 import gc
 import subprocess
 import sys
+import threading
 import time
 import weakref
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from service.errors import Replaced
-from service.farewell import Farewell
+from service.farewell import GLANCE_S, Farewell
 from service.inference.generator import Generator
 from service.inference.prompt import Prompt
 from service.inference.sequence import GenerationOptions
@@ -20,13 +21,14 @@ from service.metrics import Metrics
 from service.model import Model, open_model
 from service.settings import Settings
 from tests.conftest import ROOT
+from tests.service.conftest import ENDLESS
 
 NAME = "lstm1-generate"
 
 
-def opened(small_models: Path) -> Model:
+def opened(models: Path, name: str = NAME) -> Model:
     """A fixture would hold on to it."""
-    return open_model(small_models / NAME / "1", Settings(models=small_models), Metrics())
+    return open_model(models / name / "1", Settings(models=models), Metrics())
 
 
 def asked(model: Model, words: int) -> Ticket[object]:
@@ -85,6 +87,34 @@ def test_who_waits_waits_no_longer_than_said(small_models: Path) -> None:
     farewell.close(0.0)
     farewell.wait(30)
     assert ticket.future.done()
+
+
+def test_at_the_end_nobody_waits_any_more_for_what_has_not_gone(service_models: Path) -> None:
+    model = opened(service_models, ENDLESS)
+    farewell, ticket = Farewell(60), asked(model, 10**8)
+    farewell.see_off(model)
+    waiting = threading.Thread(target=farewell.wait, args=(60,))
+    waiting.start()
+    farewell.hurry()
+    waiting.join(10)
+    assert not waiting.is_alive()
+    began_s = time.monotonic()
+    farewell.wait(60)  # nor who comes later
+    assert time.monotonic() - began_s < 10
+    assert not ticket.future.done()  # which had time to end, and still has
+    farewell.close(0.0)
+
+
+def test_at_the_end_one_that_somebody_has_in_hand_is_not_waited_for(small_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.farewell.GLANCES", int(60 / GLANCE_S))
+    model, farewell = opened(small_models), Farewell(60)
+    others = set(threading.enumerate())
+    farewell.see_off(model)
+    (thread,) = (thread for thread in set(threading.enumerate()) - others if thread.name.startswith("leaving-"))
+    farewell.hurry()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert model.worker  # it is still in hand
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="this C library has no mallopt")

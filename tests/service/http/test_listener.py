@@ -30,7 +30,7 @@ def test_a_host_that_is_not_ours_is_named(settings: Settings) -> None:
         bind(settings.model_copy(update={"host": "192.0.2.1", "port": 0}))
 
 
-@pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid", ".nowhere", "a" * 70, "127.0.0.1:80", "fe80::1%nothing"])
+@pytest.mark.parametrize("host", ["192.0.2.1", "a" * 70, "127.0.0.1:80", "fe80::1%nothing"])
 def test_where_nobody_could_listen_is_told_by_the_settings_name_before_anything_is_loaded(settings: Settings, host: str) -> None:
     elsewhere = settings.model_copy(update={"host": host, "port": 0})
     with pytest.raises(SettingsError, match=f"^SEQSERVE_HOST={host}: [a-z]"):
