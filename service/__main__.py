@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from service.allocator import keep_tidy
+from service.descriptors import grant_descriptors
 from service.errors import RequestError, SettingsError
 from service.logs import configure_logs
 from service.settings import PREFIX, Settings, describe_settings, load_settings
@@ -34,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.command is not None:
             return _try_out(settings, arguments)
         configure_logs(settings)
+        if arguments.listener is None:  # others have been granted what the one that started them was
+            grant_descriptors(settings.max_requests)
         if settings.workers > 1 and arguments.listener is None:
             from service.http.workers import supervise
 
