@@ -18,6 +18,16 @@ from tests.bench.load import Job, LoadError, Request, Result, Tally
 HEAD_END, CHUNKS_END, LENGTH, EVENT = b"\r\n\r\n", b"\r\n0\r\n\r\n", b"content-length: ", b"data:"
 
 
+def read_head(received: bytearray) -> tuple[int, int | None]:
+    """Where the body of an answer begins, 0 where its head is not all there yet; and its length, None where it comes in chunks."""
+    end = received.find(HEAD_END)
+    if end < 0:
+        return 0, None
+    body_at = end + len(HEAD_END)
+    at = received.find(LENGTH, 0, body_at)
+    return body_at, int(received[at + len(LENGTH) : received.index(b"\r", at)]) if at >= 0 else None
+
+
 class Record(NamedTuple):
     """One request that was answered, or left; first_s: when the body began."""
 
@@ -95,7 +105,9 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        if not self._body_at and not self._read_head():
+        if not self._body_at:
+            self._body_at, self._length = read_head(self._received)
+        if not self._body_at:
             return
         if not self._first_s and len(self._received) > self._body_at:
             self._first_s = time.perf_counter()
@@ -122,17 +134,6 @@ class Connection(asyncio.Protocol):
             self._leaving = asyncio.get_running_loop().call_later(leave_s, self._leave)
         self._started_s = time.perf_counter()
         self._transport.write(wire)
-
-    def _read_head(self) -> bool:
-        """False where it is not all there yet."""
-        end = self._received.find(HEAD_END)
-        if end < 0:
-            return False
-        self._body_at = end + len(HEAD_END)
-        at = self._received.find(LENGTH, 0, self._body_at)
-        if at >= 0:
-            self._length = int(self._received[at + len(LENGTH) : self._received.index(b"\r", at)])
-        return True
 
     def _answered(self) -> None:
         ended_s = time.perf_counter()

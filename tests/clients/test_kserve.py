@@ -1,13 +1,12 @@
 """What KServe's InferenceRESTClient sends to /v2, by plain HTTP: its package wants older ones than those of this repository."""
 
 import json
-import struct
 from typing import Any
 
 import pytest
 
 from tests.clients.ask import CLASSIFIER, ENDLESS, classify, generate
-from tests.service.http.forms import INFER, binary
+from tests.service.http.forms import INFER, binary, unpacked
 from tests.service.process import Server
 
 TEXTS = ["오늘 날씨가", "the cat sat 고래"]
@@ -24,7 +23,7 @@ def first_output(server: Server, model: str, sends_bytes: bool, asks_bytes: bool
         response = server.client.post(path, json={"inputs": [given]} | more)
     assert response.status_code == 200, response.text
     output, raw = _head(response)
-    return output["data"] if raw is None else _texts(raw[: output["parameters"]["binary_data_size"]])
+    return output["data"] if raw is None else unpacked(raw[: output["parameters"]["binary_data_size"]])
 
 
 def _head(response: Any) -> tuple[Any, bytes | None]:
@@ -33,15 +32,6 @@ def _head(response: Any) -> tuple[Any, bytes | None]:
         return response.json()["outputs"][0], None
     size = int(response.headers[INFER])
     return json.loads(response.content[:size])["outputs"][0], response.content[size:]
-
-
-def _texts(raw: bytes) -> list[str]:
-    texts = []
-    while raw:
-        (size,) = struct.unpack("<I", raw[:4])
-        texts.append(raw[4 : 4 + size].decode())
-        raw = raw[4 + size :]
-    return texts
 
 
 def test_health_is_told(server: Server) -> None:

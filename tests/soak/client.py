@@ -19,7 +19,7 @@ import numpy as np
 import uvloop
 from pydantic import TypeAdapter
 
-from tests.bench.client import CHUNKS_END, HEAD_END, LENGTH
+from tests.bench.client import CHUNKS_END, read_head
 from tests.soak import records
 from tests.soak.arrivals import poisson
 from tests.soak.load import Job, write
@@ -154,7 +154,9 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        if not self._body_at and not self._read_head():
+        if not self._body_at:
+            self._body_at, self._length = read_head(self._received)
+        if not self._body_at:
             return
         if self._received.endswith(CHUNKS_END) if self._length is None else len(self._received) >= self._body_at + self._length:
             self._answered()
@@ -165,17 +167,6 @@ class Connection(asyncio.Protocol):
             place, self._place = self._place, None
             self._stay()
             self._load.ended(place, records.RESET if error is not None else records.CLOSED)
-
-    def _read_head(self) -> bool:
-        """False where it is not all there yet."""
-        end = self._received.find(HEAD_END)
-        if end < 0:
-            return False
-        self._body_at = end + len(HEAD_END)
-        at = self._received.find(LENGTH, 0, self._body_at)
-        if at >= 0:
-            self._length = int(self._received[at + len(LENGTH) : self._received.index(b"\r", at)])
-        return True
 
     def _answered(self) -> None:
         self._stay()

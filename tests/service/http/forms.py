@@ -139,3 +139,13 @@ def binary(texts: list[bytes], **more: Any) -> tuple[bytes, dict[str, str]]:
     given = {"name": "text_input", "datatype": "BYTES", "shape": [len(texts)], "parameters": {"binary_data_size": len(raw)}}
     head = json.dumps({"inputs": [given]} | more).encode()
     return head + raw, {INFER: str(len(head))}
+
+
+def unpacked(raw: bytes) -> list[str]:
+    """The texts of a tensor of an answer that follow its JSON."""
+    texts = []
+    while raw:
+        (size,) = struct.unpack("<I", raw[:4])
+        texts.append(raw[4 : 4 + size].decode())
+        raw = raw[4 + size :]
+    return texts

@@ -20,7 +20,7 @@ from tests.conftest import CLASSIFIERS, GENERATORS
 from tests.service.conftest import ENDLESS
 from tests.service.damage import copy_version
 from tests.service.http.ask import PROMPT, classify, generate, refusal, registry_of, standing_still
-from tests.service.http.forms import CLASSIFIER, INFER, binary, data
+from tests.service.http.forms import CLASSIFIER, INFER, binary, data, unpacked
 
 TEXTS = [PROMPT, "the cat 고래", "집"]
 EXAMPLES = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -46,7 +46,7 @@ def outputs(response: Response) -> dict[str, Any]:
         values = output.get("data")
         if values is None:
             raw, rest = rest[: output["parameters"]["binary_data_size"]], rest[output["parameters"]["binary_data_size"] :]
-            values = _floats(raw) if output["datatype"] == "FP32" else _texts(raw)
+            values = _floats(raw) if output["datatype"] == "FP32" else unpacked(raw)
         found[output["name"]] = {"datatype": output["datatype"], "shape": output["shape"], "values": values}
     assert rest == b""
     return found
@@ -54,15 +54,6 @@ def outputs(response: Response) -> dict[str, Any]:
 
 def _floats(raw: bytes) -> list[float]:
     return list(struct.unpack(f"<{len(raw) // 4}f", raw))
-
-
-def _texts(raw: bytes) -> list[str]:
-    texts = []
-    while raw:
-        (size,) = struct.unpack("<I", raw[:4])
-        texts.append(raw[4 : 4 + size].decode())
-        raw = raw[4 + size :]
-    return texts
 
 
 # --------------------------------------------------------------------------------------------------------------- tensors
