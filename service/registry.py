@@ -8,6 +8,7 @@ before that leaves the old one serving.
 import logging
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from service.allocator import give_back
@@ -97,9 +98,8 @@ class Registry:
 
         A folder that cannot be read changes nothing: what serves is in memory.
         """
-        with self._changing:
-            if not self._closed:  # whose loops have all stopped, and are not to be begun anew
-                self._bring_up_all(at_once)
+        with self._changing, suppress(Unavailable):  # it is the end
+            self._bring_up_all(at_once)
 
     def follow(self) -> None:
         """Does what another process was told to."""
@@ -109,9 +109,11 @@ class Registry:
     def choose(self, name: str, wanted: Wanted) -> None:
         """From now on this version of a model serves, the newest, or none.
 
-        Raises NotFound for what is not in the folder, InvalidRequest for a version that is refused; then nothing has changed.
+        Raises NotFound for what is not in the folder, InvalidRequest for a version that is refused, Unavailable at the end; then
+        nothing has changed.
         """
         with self._changing:
+            self._check_open()
             folders = self._folders(name)
             self._settle_on(name, wanted, self._pinned(name, wanted, folders) if isinstance(wanted, int) else None)
             self._bring_up(name, folders, at_once=True)
@@ -119,7 +121,7 @@ class Registry:
     def roll_back(self, name: str) -> None:
         """The highest good version below the one that serves serves instead, until another is chosen.
 
-        Raises NotFound where there is none; then nothing has changed.
+        Raises NotFound where there is none, Unavailable at the end; then nothing has changed.
         """
         with self._changing:
             serving = self.models.get(name)
@@ -130,14 +132,23 @@ class Registry:
                     return
             raise NotFound(f"{name}: there is no good version below the one that serves")
 
+    def retire(self) -> None:
+        """Nothing is changed any more, and of what is being changed no more is done than to finish reading a version."""
+        self._closed = True
+        self._farewell.hurry()
+
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Answers what was accepted and stops. What is left of it after timeout_s ends as unavailable."""
-        self._farewell.hurry()
+        self.retire()
         with self._changing:
-            self._closed = True
             for model in self.models.values():
                 model.worker.close(timeout_s)
             self._farewell.close(timeout_s)
+
+    def _check_open(self) -> None:
+        """Raises Unavailable where all loops have stopped, or are about to: none is to be begun anew."""
+        if self._closed:
+            raise Unavailable("the service is shutting down; ask again, and another one answers")
 
     def _folders(self, name: str) -> list[Path]:
         try:
@@ -186,7 +197,7 @@ class Registry:
         self._metrics.refused_models.set(len(self.refused))
 
     def _bring_up(self, name: str, folders: list[Path], at_once: bool) -> None:
-        """The first folder that may and can serve does; folders: the highest version first."""
+        """The first folder that may and can serve does; folders: the highest version first. Raises Unavailable."""
         wanted = self.wanted(name)
         if wanted == UNLOADED:
             self._take_down(name)
@@ -204,8 +215,9 @@ class Registry:
                 return
 
     def _open(self, folder: Path) -> Model | None:
-        """The version in folder, ready to serve; None where it was refused, aloud."""
+        """The version in folder, ready to serve; None where it was refused, aloud. Raises Unavailable."""
         self._farewell.wait(LEAVES_S)
+        self._check_open()
         try:
             model = open_model(folder, self._settings, self._metrics, meanwhile=bool(self.models))
         except ArtifactError as error:

@@ -56,8 +56,8 @@ def create_app(settings: Settings, shared: Path | None = None) -> Envelope:
     traces = open_traces() if settings.traces else None
     registry = Registry(settings, metrics, shared)
     seal = Seal(_state_key(settings))
-    watches = [Watch(look, settings.poll_s) for look in (registry.refresh, keys.refresh)]
-    watches += [Watch(registry.follow, FOLLOW_S)] if shared else []
+    watches = [Watch(look, settings.poll_s) for look in (drain.until_begun(registry.refresh), keys.refresh)]
+    watches += [Watch(drain.until_begun(registry.follow), FOLLOW_S)] if shared else []
 
     app = _described(_lifespan(watches, registry, traces))
     app.state.registry = registry
@@ -110,6 +110,7 @@ def _lifespan(watches: list[Watch], registry: Registry, traces: "Traces | None")
         for watch in watches:
             watch.start()
         yield
+        registry.retire()  # a look may be under way
         for watch in watches:
             await run_in_threadpool(watch.stop)
         await run_in_threadpool(registry.close)

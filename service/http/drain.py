@@ -1,5 +1,7 @@
 """The end of the service: who is still answered, and that nobody else is. Knows no signals and no models."""
 
+from collections.abc import Callable
+
 from service.errors import Unavailable
 
 
@@ -17,3 +19,7 @@ class Drain:
         """Raises Unavailable for a request that comes too late."""
         if self.begun:
             raise Unavailable("the service is shutting down; ask again, and another one answers")
+
+    def until_begun(self, work: Callable[[], None]) -> Callable[[], None]:
+        """work, as long as somebody may still ask for what comes of it; then nothing."""
+        return lambda: None if self.begun else work()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from service.errors import InvalidRequest, NotFound, Replaced, Unavailable
+from service.farewell import Farewell
 from service.inference.prompt import Prompt
 from service.inference.sequence import GenerationOptions
 from service.metrics import Metrics
@@ -192,6 +193,54 @@ def test_what_was_closed_is_not_begun_anew(open_registry: Any) -> None:
     registry.close()
     registry.refresh(at_once=True)
     assert not registry.models[ENDLESS].worker.alive
+
+
+def test_at_the_end_nobody_waits_for_a_version_to_go_nor_reads_the_next(
+    open_registry: Any, models: Path, service_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.registry.LEAVES_S", 60)
+    registry, waiting = open_registry(), waits(monkeypatch)
+    begin(registry, 10**8)
+    copy_version(service_models, ENDLESS, models, 2)
+    registry.refresh(at_once=True)  # and the first goes on, for its answer takes long
+    copy_version(service_models, ENDLESS, models, 3)
+    waiting.clear()
+    look = threading.Thread(target=registry.refresh, args=(True,))
+    look.start()
+    assert waiting.wait(10)
+    registry.retire()
+    look.join(20)
+    assert not look.is_alive()
+    assert (serving(registry), registry.refused) == (2, [])
+    registry.close(0.0)
+
+
+def waits(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set when somebody waits for versions to go."""
+    waiting, wait = threading.Event(), Farewell.wait
+
+    def tell(farewell: Farewell, at_most_s: float) -> None:
+        waiting.set()
+        wait(farewell, at_most_s)
+
+    monkeypatch.setattr(Farewell, "wait", tell)
+    return waiting
+
+
+def test_at_the_end_no_version_is_chosen_any_more(open_registry: Any, models: Path, service_models: Path) -> None:
+    """By who has waited for his turn until then: everybody else is refused before."""
+    copy_version(service_models, ENDLESS, models, 2)
+    registry = open_registry()
+    registry.close()
+    with pytest.raises(Unavailable, match="the service is shutting down"):
+        registry.choose(ENDLESS, 1)
+    with pytest.raises(Unavailable, match="the service is shutting down"):
+        registry.choose(OTHER, UNLOADED)
+    with pytest.raises(Unavailable, match="the service is shutting down"):
+        registry.roll_back(ENDLESS)
+    assert [model.label for model in registry.models.values()] == [f"{OTHER}/1", f"{ENDLESS}/2"]
+    assert not any(model.worker.alive for model in registry.models.values())
+    assert (registry.wanted(ENDLESS), registry.wanted(OTHER)) == (NEWEST, NEWEST)
 
 
 # What is wanted

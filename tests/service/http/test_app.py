@@ -5,7 +5,10 @@ import logging
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -34,6 +37,7 @@ from service.http.envelope import Envelope, Teller
 from service.http.record import Record
 from service.http.refusals import HANDLERS, answer_to
 from service.metrics import Metrics
+from service.registry import Registry
 from service.settings import Settings
 from tests.service.http.ask import PROMPT, classify, generate, refusal, stream
 from tests.service.process import ROOT, sample
@@ -369,3 +373,46 @@ def test_importing_the_application_loads_nothing_of_training_and_starts_no_threa
     report = json.loads(process.stdout)
     assert report["heavy"] == []
     assert report["threads"] == ["MainThread"]
+
+
+# The end
+
+
+@pytest.mark.parametrize("look", ["refresh", "follow"])
+def test_when_the_end_has_begun_nobody_looks_for_versions_any_more(
+    look: str, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    looked = threading.Event()
+    monkeypatch.setattr("service.http.app.FOLLOW_S", 0.01)
+    monkeypatch.setattr(Registry, look, lambda *_, **__: looked.set())
+    app = create_app(settings.model_copy(update={"poll_s": 0.01}), tmp_path / "choices.json")
+    looked.clear()
+    with TestClient(app):
+        assert looked.wait(10)
+        app.drain.begin()
+        looked.wait(0.1)  # one may have been under way
+        looked.clear()
+        assert not looked.wait(0.2)
+
+
+def test_a_look_that_is_under_way_is_cut_short_by_the_end(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As one is that waits for a version to go: its answers may take longer than the process has."""
+    looked, retired, retire = threading.Event(), threading.Event(), Registry.retire
+
+    def follow(_: Registry) -> None:
+        looked.set()
+        retired.wait(60)
+
+    def tell(registry: Registry) -> None:
+        retire(registry)
+        retired.set()
+
+    monkeypatch.setattr("service.http.app.FOLLOW_S", 0.01)
+    monkeypatch.setattr(Registry, "follow", follow)
+    monkeypatch.setattr(Registry, "retire", tell)
+    with TestClient(create_app(settings, tmp_path / "choices.json")):
+        assert looked.wait(10)
+        began_s = monotonic()
+    assert monotonic() - began_s < 30
