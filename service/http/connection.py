@@ -128,14 +128,18 @@ class Connection(HttpToolsProtocol):
         bodies, each comes once more without the offer.
         """
         self._unset_keepalive_if_required()
-        try:
-            self.parser.feed_data(data)
-        except HttpParserError as error:
-            self.logger.warning("Invalid HTTP request received.")
-            self.send_400_response(str(error))
-        except HttpParserUpgrade as offer:
-            if self._offers_another_protocol():
-                self._read(self._head_without_offer() + data[offer.args[0] :])
+        unread = [memoryview(data)]  # the next last
+        while unread:
+            part = unread.pop()
+            try:
+                self.parser.feed_data(part)
+            except HttpParserError as error:
+                self.logger.warning("Invalid HTTP request received.")
+                self.send_400_response(str(error))
+                return
+            except HttpParserUpgrade as offer:
+                if self._offers_another_protocol():
+                    unread += [part[offer.args[0] :], memoryview(self._head_without_offer())]
 
     def _offers_another_protocol(self) -> bool:
         return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"

@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from time import monotonic
@@ -285,6 +286,18 @@ def test_an_offer_and_a_body_that_come_in_parts_are_read_all_the_same(cut: int, 
         assert bounded.client.get("/livez").status_code == 200
         connection.sendall(request[cut:] + request + last)
         assert rest(connection).count(b"HTTP/1.1 200 ") == 3
+
+
+def test_thousands_of_offers_at_once_are_answered_one_after_the_other(bounded: Server) -> None:
+    """As deep as they are many, they would be more than Python's stack holds."""
+    count = 2 * sys.getrecursionlimit()
+    offer = b"GET /livez HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
+    last = b"GET /livez HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+    with connect(bounded) as connection:
+        sending = threading.Thread(target=connection.sendall, args=(offer * count + last,))
+        sending.start()
+        assert rest(connection).count(b"HTTP/1.1 200 ") == count + 1
+        sending.join()
 
 
 def test_an_offer_with_headers_that_are_too_long_is_refused_as_any_other_request(bounded: Server) -> None:
