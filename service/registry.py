@@ -114,7 +114,8 @@ class Registry:
         """
         with self._changing:
             self._check_open()
-            folders = self._folders(name)
+            gone = wanted == UNLOADED and name in self.models  # whether or not its folder is still there
+            folders = [] if gone else self._folders(name)
             self._settle_on(name, wanted, self._pinned(name, wanted, folders) if isinstance(wanted, int) else None)
             self._bring_up(name, folders, at_once=True)
 

@@ -5,7 +5,7 @@ import math
 from http import HTTPStatus
 from typing import Any, ClassVar, cast
 
-from httptools import HttpParserError, HttpParserUpgrade
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from pydantic_core import to_json
 from starlette.types import Scope
 from uvicorn._types import ASGI3Application
@@ -17,6 +17,8 @@ from service.http.gate import Gate
 from service.http.stream import ABORT
 
 UNREAD_BYTES = 4096  # refusals that a client asks for and does not read
+HEADERS = 100  # of a request: each costs ten times what a line of five bytes has
+UNFINISHED_BYTES = 8_000_000  # of all heads that are not all there yet
 _TOO_MANY = "more is asked than can be answered; try again in 1 s"
 
 
@@ -40,12 +42,14 @@ class Connection(HttpToolsProtocol):
     max_head_bytes: ClassVar[int]
     read_timeout_s: ClassVar[float]
     gate: ClassVar[Gate | None]
+    unfinished_bytes: ClassVar[int] = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._refused = self._turned_away = False
+        self._refused = self._turned_away = self._in_head = False
         self._running: RequestResponseCycle | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._unfinished = 0
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -63,12 +67,12 @@ class Connection(HttpToolsProtocol):
             self._await_head()
         self._unparsed += len(data)
         self._read(data)
-        if self._timer is not None and self._unparsed > self.max_head_bytes:
-            self._refuse_head()
+        if self._timer is not None:
+            self._look_at_unfinished()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._head_bytes = 0
+        self._head_bytes, self._in_head = 0, True
         cast(dict[str, Any], self.scope)[ABORT] = self.transport.abort
 
     def on_url(self, url: bytes) -> None:
@@ -76,17 +80,25 @@ class Connection(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_head or self._refused:
+            return  # what stands after a body in chunks is for nobody
         self._head_bytes += len(name) + len(value) + 4  # colon, space and the end of the line
         super().on_header(name, value)
+        if len(self.headers) > HEADERS:
+            self._refuse(431, "too_large", f"the request has more than {HEADERS} headers")
 
     def on_headers_complete(self) -> None:
+        if self._refused:
+            return
+        if self._head_bytes > self.max_head_bytes:
+            self._refuse_head()
+            return
         if self._offers_another_protocol():
             return  # it comes once more
         self._end_head()
+        self._in_head = False
         self._unset_keepalive_if_required()  # of an answer in the same packet
-        if self._head_bytes > self.max_head_bytes:
-            self._refuse_head()
-        elif (route := self._too_much()) is not None:
+        if (route := self._too_much()) is not None:
             self._turn_away(route)
         else:
             super().on_headers_complete()
@@ -129,7 +141,7 @@ class Connection(HttpToolsProtocol):
         """
         self._unset_keepalive_if_required()
         unread = [memoryview(data)]  # the next last
-        while unread:
+        while unread and not self._refused:
             part = unread.pop()
             try:
                 self.parser.feed_data(part)
@@ -140,6 +152,8 @@ class Connection(HttpToolsProtocol):
             except HttpParserUpgrade as offer:
                 if self._offers_another_protocol():
                     unread += [part[offer.args[0] :], memoryview(self._head_without_offer())]
+                    self.parser = HttpRequestParser(self)  # this one reads no more where the connection is to close
+                    self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
 
     def _offers_another_protocol(self) -> bool:
         return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
@@ -199,7 +213,20 @@ class Connection(HttpToolsProtocol):
         self.scope = cast(Any, {"headers": []})  # until the request begins: those of the last one are not its own
         self._timer = self.loop.call_later(self.read_timeout_s, self._give_up)
 
+    def _look_at_unfinished(self) -> None:
+        """Who begins requests and does not end them, by the thousand, must not fill the memory."""
+        self._hold(self._unparsed)
+        if self._unparsed > self.max_head_bytes:
+            self._refuse_head()
+        elif type(self).unfinished_bytes > UNFINISHED_BYTES:
+            self._refuse(Overloaded.status, Overloaded.error_type, "too many requests are on their way; try again")
+
+    def _hold(self, count: int) -> None:
+        type(self).unfinished_bytes += count - self._unfinished
+        self._unfinished = count
+
     def _end_head(self) -> None:
+        self._hold(0)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -221,7 +248,7 @@ class Connection(HttpToolsProtocol):
         self._refused = True
         content = to_json({"error": sentence, "error_type": error_type})
         head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\nconnection: close\r\n"
-        head += f"content-length: {len(content)}\r\n"
+        head += f"content-length: {len(content)}\r\n" + "retry-after: 1\r\n" * (status == Overloaded.status)
         self.transport.write(head.encode() + self._headers_of_refusal() + b"\r\n" + content)
         self.transport.close()
         self._abort_unless_read()

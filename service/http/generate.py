@@ -68,7 +68,7 @@ class Generations:
         start = None if wanted.state is None else self.seal.open(wanted.state, model.manifest)
         read = read_of(model.tokenizer) if start is None else model.tokenizer.encode
         encoded = _checked(wanted, model, await exchange.encode(request, model, wanted.inputs, read))
-        scored = _check_scored(wanted, encoded, self.settings)
+        told = _check_told(wanted, encoded, self.settings)
         options = _options(wanted, self.settings.max_new_tokens)
         prompts = [Prompt(words.ids, _ways(options, wanted.parameters, start), start) for words in encoded]
         writer = writer_of(wanted, model, encoded, self.seal)
@@ -80,10 +80,7 @@ class Generations:
             )
         ticket = worker.submit(prompts)
         results = await exchange.answer(request, ticket, ends_s)
-        told = sum(len(words.ids) for words in encoded) if wanted.parameters.tells_prompt else 0
-        content = await exchange.off_loop(
-            _answer_tokens(wanted) + told + scored > LONG_ANSWER_TOKENS, lambda: writer.whole(results)
-        )
+        content = await exchange.off_loop(_answer_tokens(wanted) + told > LONG_ANSWER_TOKENS, lambda: writer.whole(results))
         return exchange.reply(content, model, ticket)
 
 
@@ -137,14 +134,13 @@ def _answer_tokens(wanted: GenerateRequest) -> int:
     return len(wanted.inputs.texts) * parameters.candidates * parameters.max_new_tokens * (1 + (parameters.top_n_tokens or 0))
 
 
-def _check_scored(wanted: GenerateRequest, encoded: list[Encoded], settings: Settings) -> int:
-    """How many tokens it comes to that the likeliest are told for every word of the prompts; bounded as those of an answer."""
+def _check_told(wanted: GenerateRequest, encoded: list[Encoded], settings: Settings) -> int:
+    """How many tokens of the prompts an answer tells, with the likeliest in their place; bounded as those that are written."""
     parameters = wanted.parameters
-    if not parameters.scores_prompt or not parameters.top_n_tokens:
-        return 0
-    words = sum(len(text.ids) for text in encoded)
-    tokens = words * parameters.candidates * (1 + parameters.top_n_tokens)
-    if tokens > settings.max_answer_tokens:
+    words = sum(len(text.ids) for text in encoded) if parameters.tells_prompt and not wanted.stream else 0
+    top = (parameters.top_n_tokens or 0) if parameters.scores_prompt else 0
+    tokens = words * parameters.candidates * (1 + top)
+    if parameters.details and tokens > settings.max_answer_tokens:
         raise TooLarge(
             f"inputs: {words} words with these parameters are told with up to {tokens} tokens "
             f"(words x best_of x (1 + top_n_tokens)), more than {settings.max_answer_tokens}"

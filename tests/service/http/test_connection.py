@@ -6,16 +6,19 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import pytest
 
 from service.http.app import create_app
+from service.http.connection import HEADERS
 from service.settings import Settings
+from tests.service.conftest import ENDLESS
 from tests.service.http.ask import PROMPT
 from tests.service.http.wire import connect
-from tests.service.process import Server, serving
+from tests.service.process import Server, running, serving
 
 READ_TIMEOUT_S = 0.6
 MOST = 2_000
@@ -58,6 +61,49 @@ def test_headers_beyond_the_bound_are_refused(head: str, ended: bool, bounded: S
     with connect(bounded) as connection:
         connection.sendall(f"GET /livez HTTP/1.1\r\nhost: a\r\n{lines}\r\n{'' if not ended else chr(13) + chr(10)}".encode())
         assert told(rest(connection)) == (431, "too_large")
+
+
+@pytest.mark.parametrize(("count", "status"), [(HEADERS, 200), (HEADERS + 1, 431)])
+def test_a_request_has_so_many_headers_and_no_more(count: int, status: int, bounded: Server) -> None:
+    """Each costs far more memory than its line has bytes."""
+    with connect(bounded) as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\nconnection: close\r\n" + b"a:b\r\n" * (count - 1) + b"\r\n")
+        assert rest(connection).startswith(b"HTTP/1.1 %d " % status)
+
+
+def test_what_stands_after_a_body_in_chunks_is_not_kept(service_models: Path) -> None:
+    body = json.dumps({"inputs": PROMPT, "parameters": {"max_new_tokens": 1}}).encode()
+    head = b"POST /generate HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+    with running(models=service_models, generate_model=ENDLESS) as process:
+        assert process.client.post("/generate", content=body).status_code == 200
+        before = process.metric("process_resident_memory_bytes")
+        with socket.create_connection(("127.0.0.1", process.port), timeout=60) as connection:
+            connection.sendall(head + b"%x\r\n%b\r\n0\r\n" % (len(body), body) + b"a:b\r\n" * 800_000)
+            assert process.client.get("/livez").status_code == 200
+            grown = process.metric("process_resident_memory_bytes") - before
+            connection.sendall(b"\r\n")
+            assert rest(connection).startswith(b"HTTP/1.1 200 ")
+    assert grown < 30_000_000
+
+
+def test_requests_that_are_begun_by_the_thousand_and_not_ended_are_refused(
+    bounded: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.http.connection.UNFINISHED_BYTES", 1_000)
+    begun = b"GET /livez HTTP/1.1\r\nx: " + b"a" * 600
+    with connect(bounded) as one:
+        one.sendall(begun)
+        assert bounded.client.get("/livez").status_code == 200  # by now it has been read
+        with connect(bounded) as other:
+            other.sendall(begun)
+            refused = rest(other)
+        assert told(refused) == (429, "overloaded")
+        assert b"\r\nretry-after: 1\r\n" in refused
+        one.sendall(b"\r\nconnection: close\r\n\r\n")
+        assert rest(one).startswith(b"HTTP/1.1 200 ")
+    with connect(bounded) as another:
+        another.sendall(begun + b"\r\nconnection: close\r\n\r\n")
+        assert rest(another).startswith(b"HTTP/1.1 200 ")
 
 
 def test_an_address_beyond_the_bound_is_refused(bounded: Server) -> None:
@@ -288,6 +334,17 @@ def test_an_offer_and_a_body_that_come_in_parts_are_read_all_the_same(cut: int, 
         assert rest(connection).count(b"HTTP/1.1 200 ") == 3
 
 
+@pytest.mark.parametrize("line", ["{} HTTP/1.0\r\nconnection: upgrade", "{} HTTP/1.1\r\nhost: a\r\nconnection: close, upgrade"])
+@pytest.mark.parametrize("asked", ["GET /livez", "POST /classify"])
+def test_an_offer_with_the_last_request_of_a_connection_is_answered_at_once(line: str, asked: str, bounded: Server) -> None:
+    """As some proxies send it, which speak HTTP/1.0."""
+    body = json.dumps({"inputs": PROMPT}).encode() if asked.startswith("POST") else b""
+    with connect(bounded) as connection:
+        head = f"{line.format(asked)}\r\nupgrade: h2c\r\ncontent-length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body)
+        assert rest(connection).startswith(b"HTTP/1.1 200 ")
+
+
 def test_thousands_of_offers_at_once_are_answered_one_after_the_other(bounded: Server) -> None:
     """As deep as they are many, they would be more than Python's stack holds."""
     count = 2 * sys.getrecursionlimit()
@@ -301,8 +358,9 @@ def test_thousands_of_offers_at_once_are_answered_one_after_the_other(bounded: S
 
 
 def test_an_offer_with_headers_that_are_too_long_is_refused_as_any_other_request(bounded: Server) -> None:
-    offer = OFFERS["HTTP/2"] | {"x": "a" * 20_000}
-    assert bounded.client.get("/livez", headers=offer).status_code == 431
+    for name in ("x", "upgrade"):
+        offer = OFFERS["HTTP/2"] | {name: "a" * 20_000}
+        assert bounded.client.get("/livez", headers=offer).status_code == 431
 
 
 def test_nobody_is_connected_through_to_elsewhere(bounded: Server) -> None:

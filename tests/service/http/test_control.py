@@ -1,5 +1,6 @@
 """service.http.control: which version serves is changed over HTTP, and told."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,13 @@ def test_versions_are_pinned_rolled_back_unloaded_and_loaded(client: TestClient,
     assert change(client, "unload") == {"name": ENDLESS, "wanted": "none", "serving": None}
     refusal(client.post("/generate", json={"inputs": "a", "model": ENDLESS}), 404, "not_found")
     assert change(client, "load")["serving"] == 3
+
+
+def test_a_model_whose_folder_is_gone_can_be_unloaded(client: TestClient, models: Path) -> None:
+    shutil.rmtree(models / ENDLESS)
+    assert change(client, "unload") == {"name": ENDLESS, "wanted": "none", "serving": None}
+    refusal(client.post("/generate", json={"inputs": "a", "model": ENDLESS}), 404, "not_found")
+    refusal(client.post(f"/models/{ENDLESS}/load"), 404, "not_found")
 
 
 def test_what_is_wanted_is_told_beside_what_serves(client: TestClient) -> None:

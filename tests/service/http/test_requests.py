@@ -295,6 +295,12 @@ def test_the_likeliest_words_of_a_prompt_count_towards_what_a_request_may_ask_fo
     assert generate(service, texts, max_new_tokens=0, details=True)
 
 
+def test_the_words_of_a_prompt_that_details_tell_count_towards_what_a_request_may_ask_for(service: TestClient) -> None:
+    texts, parameters = ["the cat " * 425] * 10, {"max_new_tokens": 1, "details": True, "n": 8, "seed": 1, "do_sample": True}
+    sentence = refusal(service.post("/generate", json={"inputs": texts, "parameters": parameters}), 413, "too_large")
+    assert sentence.startswith("inputs: 8500 words with these parameters are told with up to 68000 tokens")
+
+
 def test_of_many_faults_the_number_is_told_for_to_tell_each_would_take_longer_than_to_find_them() -> None:
     many = {f"field{index}": 0 for index in range(MANY_FAULTS + 1)}
     with pytest.raises(ValidationError) as fault:
