@@ -82,12 +82,10 @@ class Workers:
             if place.process is None and not self._stopping and place.due_s <= now_s:
                 try:
                     place.began_s, place.process = now_s, self._start(place.listener.fileno(), mask)
-                except (
-                    OSError,
-                    subprocess.SubprocessError,
-                ) as error:  # no more files or memory: it may pass
+                except (OSError, subprocess.SubprocessError) as error:  # no more files or memory: it may pass
                     place.put_off()
-                    log.error("no worker can begin: %s; tried again after %.1f s", error, place.wait_s)
+                    why = getattr(error, "strerror", None) or error
+                    log.error("no worker can begin: %s; tried again after %.1f s", why, place.wait_s)
 
     def _start(self, listener: int, mask: Iterable[int]) -> subprocess.Popen[bytes]:
         lifeline = self._lifeline
