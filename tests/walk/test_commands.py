@@ -5,6 +5,7 @@ docs/api.md is typed as a whole by test_api.py, and the README by `make walk`; w
 
 import argparse
 import importlib.util
+import os
 import re
 import shlex
 import shutil
@@ -38,6 +39,12 @@ def told(page: Path) -> Iterator[str]:
         command = re.sub(r"^([A-Z_]+=\S+ )+", "", line)
         if PROGRAMS.match(command):
             yield re.sub("|".join(map(re.escape, PLACES)), lambda match: PLACES[match[0]], command)
+
+
+def make(*words: str) -> str:
+    """What it prints, whatever was given to a make that runs these tests."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKEOVERRIDES", "ARGS")}
+    return subprocess.run(["make", *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
 
 
 def all_told(program: str) -> list[str]:
@@ -88,14 +95,12 @@ def test_pages_name_commands_of_all_kinds() -> None:
 @pytest.mark.parametrize("line", all_told("make"))
 def test_what_is_to_be_made_can_be_and_takes_its_arguments(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     words = shlex.split(line)[1:]
-    help_of_make = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    targets = set(re.findall(r"^  make (\S+)", help_of_make, re.MULTILINE))
+    targets = set(re.findall(r"^  make (\S+)", make("help"), re.MULTILINE))
     assert {word for word in words if "=" not in word} <= targets
     for name, value in (word.split("=", 1) for word in words if "=" in word):
         assert name in ("ARGS", "LOCK", "UPGRADE")
         assert name != "LOCK" or (ROOT / value).is_file()
-    does = subprocess.run(["make", "--dry-run", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for command in (one for one in does.splitlines() if "bin/python -m " in one):
+    for command in (one for one in make("--dry-run", *words).splitlines() if "bin/python -m " in one):
         check_python(command, monkeypatch)
 
 
@@ -168,10 +173,9 @@ def test_a_folder_of_the_readers_own_is_rendered_with_his_names() -> None:
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_an_image_is_pushed_under_the_tag_with_which_it_was_made() -> None:
-    made = subprocess.run(["make", "--dry-run", "image"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     tags = [word for line in all_told("docker") for word in line.split() if re.search(r"seqserve:\d", word)]
     assert {tag.removeprefix("REGISTRY/") for tag in tags} == {f"seqserve:{VERSION}"}
-    assert f" -t seqserve:{VERSION} " in made
+    assert f" -t seqserve:{VERSION} " in make("--dry-run", "image")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
