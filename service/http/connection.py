@@ -33,6 +33,13 @@ _REFUSAL = _refusal({"error": _TOO_MANY, "error_type": Overloaded.error_type})
 _REFUSAL_TO_OPENAI = _refusal(as_fault(Overloaded.error_type, _TOO_MANY))
 
 
+class Unfinished:
+    """Heads of all connections that are not all there yet."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+
 class Connection(HttpToolsProtocol):
     """May be cut off by a response; and its client must begin a request in time, and with few words, and while the gate is open.
 
@@ -42,7 +49,7 @@ class Connection(HttpToolsProtocol):
     max_head_bytes: ClassVar[int]
     read_timeout_s: ClassVar[float]
     gate: ClassVar[Gate | None]
-    unfinished_bytes: ClassVar[int] = 0
+    unfinished: ClassVar[Unfinished]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -140,7 +147,7 @@ class Connection(HttpToolsProtocol):
         bodies, each comes once more without the offer.
         """
         self._unset_keepalive_if_required()
-        unread = [memoryview(data)]  # the next last
+        unread: list[bytes | memoryview] = [data]  # the next last
         while unread and not self._refused:
             part = unread.pop()
             try:
@@ -151,7 +158,7 @@ class Connection(HttpToolsProtocol):
                 return
             except HttpParserUpgrade as offer:
                 if self._offers_another_protocol():
-                    unread += [part[offer.args[0] :], memoryview(self._head_without_offer())]
+                    unread += [memoryview(part)[offer.args[0] :], self._head_without_offer()]
                     self.parser = HttpRequestParser(self)  # this one reads no more where the connection is to close
                     self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
 
@@ -218,11 +225,11 @@ class Connection(HttpToolsProtocol):
         self._hold(self._unparsed)
         if self._unparsed > self.max_head_bytes:
             self._refuse_head()
-        elif type(self).unfinished_bytes > UNFINISHED_BYTES:
+        elif self.unfinished.bytes > UNFINISHED_BYTES:
             self._refuse(Overloaded.status, Overloaded.error_type, "too many requests are on their way; try again")
 
     def _hold(self, count: int) -> None:
-        type(self).unfinished_bytes += count - self._unfinished
+        self.unfinished.bytes += count - self._unfinished
         self._unfinished = count
 
     def _end_head(self) -> None:
@@ -264,5 +271,5 @@ class Connection(HttpToolsProtocol):
 
 def bounded(max_head_bytes: int, read_timeout_s: float, gate: Gate | None = None) -> type[Connection]:
     """Connections with these bounds: uvicorn makes them, and knows none."""
-    bounds = {"max_head_bytes": max_head_bytes, "read_timeout_s": read_timeout_s, "gate": gate}
+    bounds = {"max_head_bytes": max_head_bytes, "read_timeout_s": read_timeout_s, "gate": gate, "unfinished": Unfinished()}
     return type("BoundedConnection", (Connection,), bounds)

@@ -27,7 +27,7 @@ class Gate:
         headers: what a refusal of this request has, beside its own.
         """
         self._most, self._drain, self.tell, self.headers = most, drain, tell, headers
-        self._plain = {route: route for route in costly if "{" not in route}
+        self._plain = {route.encode(): route for route in costly if "{" not in route}
         self._all = [(compile_path(route)[0], route) for route in costly]
         self._inside: set[Hashable] = set()
 
@@ -41,8 +41,10 @@ class Gate:
 
         A path may be written in many ways: it is read as the server reads it, and matched as the router matches it.
         """
+        if (plain := self._plain.get(url)) is not None:
+            return plain
         path = unquote((parse_url(url).path or b"").decode("ascii"))
-        return self._plain.get(path) or next((route for pattern, route in self._all if pattern.match(path)), None)
+        return next((route for pattern, route in self._all if pattern.match(path)), None)
 
     def enter(self, who: Hashable) -> None:
         self._inside.add(who)
