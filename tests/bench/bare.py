@@ -1,12 +1,16 @@
 """The model's own limit: plain onnxruntime loops over the same graph, without service, batching or HTTP."""
 
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime as ort
 
 from service.artifact import Artifact
 from service.inference.runtime import pad, pad_words
+from service.words import Words
 
 TOGETHER = 32  # texts that are there at once, to be grouped as one likes
 
@@ -43,7 +47,15 @@ def sentences_per_s(loaded: Artifact, sentences: list[str], group: int, seconds:
         first = done % (len(sentences) - TOGETHER)
         rows = sorted((loaded.encode(text) for text in sentences[first : first + TOGETHER]), key=lambda words: len(words.ids))
         for at in range(0, TOGETHER, group):
-            ids, lengths, _ = pad_words(rows[at : at + group], 0, loaded.manifest.sizes.vocabulary)
-            session.run(["logits"], {"ids": ids, "lengths": lengths})
+            session.run(["logits"], classifier_feed(loaded, rows[at : at + group]))
         done += TOGETHER
     return done / (time.perf_counter() - started_s)
+
+
+def classifier_feed(loaded: Artifact, rows: Sequence[Words]) -> dict[str, npt.NDArray[Any]]:
+    """What a classifier's graph takes for one batch; characters of unknown words too, where it reads them."""
+    ids, lengths, grams = pad_words(rows, 0, loaded.manifest.sizes.vocabulary)
+    if loaded.manifest.ngrams is None:
+        return {"ids": ids, "lengths": lengths}
+    none = np.zeros((1, loaded.manifest.ngrams.slots), np.int64)
+    return {"ids": ids, "lengths": lengths, "grams": none if grams is None else grams}

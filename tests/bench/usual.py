@@ -10,8 +10,8 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from service.artifact import Artifact
-from service.inference.runtime import pad, pad_words
-from tests.bench.bare import open_session
+from service.inference.runtime import pad
+from tests.bench.bare import classifier_feed, open_session
 from tests.bench.subject import newest
 
 MODELS = Path(os.environ["SEQSERVE_MODELS"])
@@ -64,8 +64,7 @@ def generate(question: Question) -> dict[str, str]:  # no coroutine: FastAPI has
 
 @app.post("/classify")
 def classify(question: Question) -> list[dict[str, str | float]]:
-    ids, lengths, _ = pad_words([classifier.encode(question.inputs)], 0, classifier.manifest.sizes.vocabulary)
-    (logits,) = classifying.run(["logits"], {"ids": ids, "lengths": lengths})
+    (logits,) = classifying.run(["logits"], classifier_feed(classifier, [classifier.encode(question.inputs)]))
     shares = np.exp(logits[0] - logits[0].max())
     shares /= shares.sum()
     order = np.argsort(-shares)
