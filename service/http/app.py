@@ -32,6 +32,7 @@ from service.http.lean import LeanRoute
 from service.http.playground import playground_routes
 from service.http.protocol_metadata import metadata_routes
 from service.http.refusals import HANDLERS
+from service.http.request_ids import RequestIds
 from service.inference.bookmark import Seal
 from service.metrics import Metrics
 from service.registry import Registry
@@ -82,10 +83,10 @@ def create_app(settings: Settings, shared: Path | None = None) -> Envelope:
         app.include_router(router)
     straight = {route.path: route.app for router in inference for route in router.routes if isinstance(route, LeanRoute)}
     cors = None if settings.cors_origins is None else Cors(settings.cors_origins)
-    teller = Teller(metrics, settings.access_log, traces)
+    teller, ids = Teller(metrics, settings.access_log, traces), RequestIds()
     costly = [route.path for router in inference for route in router.routes if isinstance(route, APIRoute)]
-    gate = Gate(settings.max_requests, costly, drain, teller.tell_refused, lambda scope: refusal_headers(scope, cors))
-    return Envelope(app, straight, teller, keys, drain, gate, cors)
+    gate = Gate(settings.max_requests, costly, drain, teller.tell_refused, lambda scope: refusal_headers(scope, ids, cors))
+    return Envelope(app, straight, teller, ids, keys, drain, gate, cors)
 
 
 def _described(lifespan: Lifespan[FastAPI]) -> FastAPI:

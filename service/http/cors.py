@@ -9,7 +9,7 @@ from starlette.types import Scope
 from service.http.exchange import header
 
 ANY = "*"
-EXPOSED = "x-request-id, x-model, x-queue-time, x-inference-time, x-total-time, retry-after"
+EXPOSED = "x-request-id, x-model, x-queue-time, x-inference-time, x-total-time, retry-after, inference-header-content-length"
 _METHODS = "GET, POST"
 _KEPT_S = b"600"  # for which a browser need not ask again
 

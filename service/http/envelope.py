@@ -1,9 +1,6 @@
 """Around every request: who may ask and whether anyone may, an id, an answer whatever it meets, and what is told of it."""
 
-import itertools
 import logging
-import re
-import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -16,12 +13,13 @@ from service.http.compression import Packer, packer
 from service.http.cors import Cors, Headers
 from service.http.docs import ASSETS
 from service.http.drain import Drain
-from service.http.exchange import ClientLeft, header
+from service.http.exchange import ClientLeft
 from service.http.gate import Gate
 from service.http.keys import Keys
 from service.http.playground import FILES
 from service.http.record import LEFT, Record, open_record
 from service.http.refusals import answer_to
+from service.http.request_ids import RequestIds
 from service.logs import REQUEST_ID
 from service.metrics import Metrics
 
@@ -35,8 +33,6 @@ WATCHING = frozenset({"/livez", "/readyz", "/health", "/metrics", "/v2/health/li
 # Who has no key may still read what there is to ask, and the page that asks for one.
 OPEN = WATCHING | {"/", "/docs", "/redoc", "/openapi.json"}
 OPEN_FILES = (ASSETS, FILES)
-
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
 class Teller:
@@ -95,6 +91,7 @@ class Envelope:
         app: FastAPI,
         straight: Mapping[str, ASGIApp],
         teller: Teller,
+        ids: RequestIds | None = None,
         keys: Keys | None = None,
         drain: Drain | None = None,
         gate: Gate | None = None,
@@ -108,14 +105,13 @@ class Envelope:
         self.drain = drain or Drain()
         self.gate = gate
         self.state = app.state
-        # No secret, only different from all others: asking the system for randomness each time can cost more than the model.
-        self._ids, self._number = secrets.token_hex(8), itertools.count(1)
+        self._ids = ids or RequestIds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        record = open_record(scope, self._request_id(scope))
+        record = open_record(scope, self._ids.of(scope))
         REQUEST_ID.set(record.id)  # a request has a task of its own, and a task a context
         path = scope["path"] if scope["method"] == "POST" and not scope.get("root_path") else ""
         straight = self._straight.get(path)
@@ -179,20 +175,10 @@ class Envelope:
             if self._keys is not None and not _is_open(scope):
                 self._keys.check(scope)
 
-    def _request_id(self, scope: Scope) -> str:
-        given = _given_id(scope)
-        return f"{self._ids}{next(self._number):012x}" if given is None else given.decode()
 
-
-def refusal_headers(scope: Scope, cors: Cors | None) -> Headers:
+def refusal_headers(scope: Scope, ids: RequestIds, cors: Cors | None) -> Headers:
     """Of a request that does not get here: what its client, or a page, must find to make sense of the answer."""
-    given = _given_id(scope)
-    return ([] if given is None else [(b"x-request-id", given)]) + ([] if cors is None else cors.headers(scope))
-
-
-def _given_id(scope: Scope) -> bytes | None:
-    given = header(scope, b"x-request-id")
-    return given if given is not None and _REQUEST_ID.fullmatch(given) else None
+    return [(b"x-request-id", ids.of(scope).encode()), *([] if cors is None else cors.headers(scope))]
 
 
 def _is_open(scope: Scope) -> bool:

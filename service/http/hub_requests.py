@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, WithJs
 
 from service.artifact import Task
 from service.http.requests import (
+    AS_CLIENTS_SEND,
     INPUTS_SCHEMA,
     ClassifyParameters,
     ClassifyRequest,
@@ -47,7 +48,7 @@ class HubRequest(StrictModel):
         ours = {name: value for name, value in (self.parameters or {}).items() if value or name not in _NOT_OURS}
         fields = {"inputs": self.inputs, "model": self.model, "state": self.state, "stream": bool(self.stream), "parameters": ours}
         try:
-            return GenerateRequest.model_validate(fields)
+            return GenerateRequest.model_validate(fields, context=AS_CLIENTS_SEND)
         except ValidationError as error:
             raise describe(error) from None
 

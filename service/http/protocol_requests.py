@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.errors import InvalidRequest
-from service.http.requests import ClassifyRequest, GenerateRequest, StrictModel
+from service.http.requests import AS_CLIENTS_SEND, ClassifyRequest, GenerateRequest, StrictModel
 from service.http.tensors import check_shape, texts_of_bytes, texts_of_json
 
 INPUT = "text_input"
@@ -118,7 +118,7 @@ def to_generate(model: str, inputs: str | list[str], options: dict[str, Any], no
         ours |= {"temperature": None, "do_sample": False}
     if isinstance(ours.get("stop"), str):
         ours["stop"] = [ours["stop"]]  # parameters of this protocol are no lists
-    return GenerateRequest.model_validate({"inputs": inputs, "model": model, "parameters": ours})
+    return GenerateRequest.model_validate({"inputs": inputs, "model": model, "parameters": ours}, context=AS_CLIENTS_SEND)
 
 
 def _refuse(options: dict[str, Any], names: tuple[str, ...]) -> None:

@@ -52,18 +52,27 @@ async def _refuse_route(request: Request, error: Exception) -> Response:
         allowed = _allowed(request, (error.headers or {}).get("Allow", ""))
         told = f"{path} takes {allowed}, not {request.method}"
         return _refusal(record, path, 405, "method_not_allowed", told, {"allow": allowed})
-    return _refusal(record, path, 404, "not_found", f"there is no {path}; /docs lists what there is")
+    shorter = path.rstrip("/")
+    is_there = _match(request, path=shorter) is not Match.NONE
+    told = f"{shorter} is there, without a slash at its end" if is_there else "/docs lists what there is"
+    return _refusal(record, path, 404, "not_found", f"there is no {path}; {told}")
 
 
 def _allowed(request: Request, told: str) -> str:
     """The methods of this path. told: those of the first of its routes, which may not be the only one. HEAD goes with GET."""
-    routes = [route for route in request.app.routes if not isinstance(route, Mount)]  # which would take any method
 
     def takes(method: str) -> bool:
-        asked = {**request.scope, "method": method}
-        return method in told.split(", ") or any(route.matches(asked)[0] is Match.FULL for route in routes)
+        return method in told.split(", ") or _match(request, method=method) is Match.FULL
 
     return ", ".join({"GET": "GET, HEAD"}.get(method, method) for method in ("GET", "POST") if takes(method))
+
+
+def _match(request: Request, **instead: str) -> Match:
+    """How well the best route fits this request with something else in its place; mounted files, which fit any, aside."""
+    asked = {**request.scope, **instead}
+    routes = (route for route in request.app.routes if not isinstance(route, Mount))
+    best: Match = max((route.matches(asked)[0] for route in routes), key=lambda match: match.value)
+    return best
 
 
 # For the routes that FastAPI finds; what goes straight is answered by the envelope in the same way.

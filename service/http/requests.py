@@ -6,7 +6,17 @@ option is accepted and ignored.
 
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
 
 from service.errors import InvalidRequest
 from service.inference.sequence import MAX_STOP_CHARACTERS
@@ -65,6 +75,10 @@ def _refuse_zero(value: Any) -> Any:
 OnlyFalse = Annotated[Literal[False], BeforeValidator(_refuse_zero), WithJsonSchema({"type": "boolean", "const": False})]
 
 
+# The context in which requests of clients are read that always send how to draw, and a seed, also where nothing is drawn.
+AS_CLIENTS_SEND = {"options without effect": "are no fault"}
+
+
 class GenerateParameters(StrictModel):
     """How to continue. Without any: greedily, up to max_new_tokens."""
 
@@ -121,13 +135,9 @@ class GenerateParameters(StrictModel):
         return any(option is not None for option in options) if self.do_sample is None else self.do_sample
 
     @model_validator(mode="after")
-    def _consistent(self) -> "GenerateParameters":
-        if self.do_sample is False:
-            for name in ("temperature", "top_k", "top_p", "typical_p"):
-                if getattr(self, name) is not None:
-                    raise ValueError(f"{name}: has no effect with do_sample false; leave one of them out")
-        if self.seed is not None and not self.samples:
-            raise ValueError("seed: has no effect on a greedy answer; set do_sample or leave it out")
+    def _consistent(self, info: ValidationInfo) -> "GenerateParameters":
+        if info.context is not AS_CLIENTS_SEND:
+            self._check_effects()
         for name in ("n", "best_of"):
             if (getattr(self, name) or 1) > 1 and not self.samples:
                 raise ValueError(f"{name}: without sampling all answers would be the same; set do_sample")
@@ -140,6 +150,14 @@ class GenerateParameters(StrictModel):
         if self.decoder_input_details and not self.details:
             raise ValueError("decoder_input_details: is told in details; set details")
         return self
+
+    def _check_effects(self) -> None:
+        if self.do_sample is False:
+            for name in ("temperature", "top_k", "top_p", "typical_p"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name}: has no effect with do_sample false; leave one of them out")
+        if self.seed is not None and not self.samples:
+            raise ValueError("seed: has no effect on a greedy answer; set do_sample or leave it out")
 
     def _check_nothing_written(self) -> None:
         if not self.details and not self.return_state:

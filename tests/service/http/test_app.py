@@ -86,7 +86,9 @@ def test_a_path_that_is_not_there_is_told_and_where_to_look(method: str, path: s
 def test_a_path_that_is_nearly_there_is_not_there_either(path: str, service: TestClient) -> None:
     """A redirect would name a host that the client made up, and lose the body of some clients."""
     response = service.post(path, json={"inputs": PROMPT}, follow_redirects=False)
-    refusal(response, 404, "not_found")
+    sentence = refusal(response, 404, "not_found")
+    if path.endswith("/"):
+        assert sentence == f"there is no {path}; {path.rstrip('/')} is there, without a slash at its end"
 
 
 @pytest.mark.parametrize("path", ["/a%0Ab", "/%ff%fe", "/%00", "/<script>", "/" + "x" * 5000, "/%ED%A0%80"])

@@ -13,7 +13,7 @@ from tests.service.http.test_keys import KEY, bearer
 
 FRIEND, OTHER, STRANGER = "https://friend.example", "http://localhost:3000", "https://stranger.example"
 ASKS = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,content-type,x-stainless-os"}
-TOLD = "x-request-id, x-model, x-queue-time, x-inference-time, x-total-time, retry-after"
+TOLD = "x-request-id, x-model, x-queue-time, x-inference-time, x-total-time, retry-after, inference-header-content-length"
 
 
 def clients(settings: Settings, **update: Any) -> TestClient:

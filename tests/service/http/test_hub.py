@@ -204,6 +204,17 @@ def test_options_of_others_that_are_off_say_nothing(service: TestClient) -> None
         assert refusal(response, 422, "validation") == f"parameters.{name}: there is no such field"
 
 
+def test_how_to_draw_and_a_seed_change_nothing_where_nothing_is_drawn(service: TestClient) -> None:
+    """As clients send them who always do, LangChain's among them; what they send must be good all the same."""
+    drawing = {"do_sample": False, "temperature": 0.8, "top_k": 5, "top_p": 0.95, "typical_p": 0.95}
+    assert ask(service, parameters={**drawing, "seed": 3}) == ask(service, parameters={"seed": 3}) == [generate(service)]
+    assert ask(service, parameters={"do_sample": True, "seed": 3}) == [generate(service, do_sample=True, seed=3)]
+    for parameters, sentence in (({**drawing, "top_p": 2}, "parameters.top_p: "), ({"seed": -1}, "parameters.seed: ")):
+        response = service.post("/", json={"inputs": PROMPT, "parameters": parameters})
+        assert refusal(response, 422, "validation").startswith(sentence)
+    assert service.post("/generate", json={"inputs": PROMPT, "parameters": drawing}).status_code == 422
+
+
 def test_details_of_labels_are_those_of_classify(service: TestClient) -> None:
     assert ask(service, f"/models/{CLASSIFIER}", parameters={"details": True}) == [classify(service, details=True)]
     assert ask(service, "/predict", parameters={"details": True}) == [classify(service, details=True)]
