@@ -15,6 +15,7 @@ from service.allocator import keep_tidy
 from service.descriptors import grant_descriptors
 from service.errors import RequestError, SettingsError
 from service.logs import configure_logs
+from service.output import complain, write
 from service.settings import PREFIX, Settings, describe_settings, load_settings
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             hold_on_to(arguments.lifeline)
         return _serve(settings, arguments.listener, arguments.shared)
     except (SettingsError, RequestError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(str(error))
         return 2
 
 
@@ -79,17 +80,24 @@ def _try_out(settings: Settings, arguments: argparse.Namespace) -> int:
         from service.check import check
 
         findings = list(check(settings))
-        print(*(finding.text for finding in findings), sep="\n")
+        write("\n".join(finding.text for finding in findings))
         return 0 if all(finding.is_good for finding in findings) else 1
     from service.ask import ask
 
     for line in ask(settings, arguments.text, arguments.model, arguments.words):
-        print(line)
+        write(line)
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """Its help, too, may be piped into head."""
+
+    def print_help(self, file: object = None) -> None:
+        write(self.format_help().rstrip("\n"))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m service",
         description="Serve the models of a folder over HTTP. Ends with 2 where the settings are wrong.",
         epilog=f"settings, from the environment:\n{describe_settings()}",
