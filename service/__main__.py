@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns 2, after one line on standard error, where the settings or the command ask for what cannot be had."""
+    """Returns 2, after a line on standard error for each, where the settings or the command ask for what cannot be had."""
     arguments = _parser().parse_args(argv)
     # Until the server listens to it: to be stopped is no fault, and the first process of a container would not hear of it. Nothing
     # has been begun that would have to be ended, and an exception might come up anywhere.
@@ -48,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             hold_on_to(arguments.lifeline)
         return _serve(settings, arguments.listener, arguments.shared)
     except (SettingsError, RequestError) as error:
-        complain(str(error))
+        for fault in error.faults if isinstance(error, SettingsError) else [str(error)]:
+            complain(fault)
         return 2
 
 

@@ -1,18 +1,19 @@
 """`python -m service check`: what would serve with these settings, what would not, and why."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 from service import artifact
-from service.errors import ArtifactError
+from service.errors import ArtifactError, SettingsError
 from service.http.app import open_traces
 from service.http.keys import Keys
 from service.http.listener import check_address
+from service.inference.runtime import require_provider
 from service.metrics import Metrics
 from service.model import Model, open_model
-from service.registry import Registry
+from service.registry import Registry, require_folder
 from service.settings import Settings
 
 
@@ -26,12 +27,10 @@ class Finding(NamedTuple):
 def check(settings: Settings) -> Iterator[Finding]:
     """One finding for every version in the folder, and one for whatever else is wrong.
 
-    Raises SettingsError where the service would not start.
+    Raises SettingsError, with all faults at once, where the service would not start.
     """
-    Keys(settings)
-    check_address(settings)
-    if settings.traces:
-        open_traces().close()
+    if faults := list(_start_faults(settings)):
+        raise SettingsError(*faults)
     metrics = Metrics(settings.provider)
     with closing(Registry(settings, metrics)) as registry:
         refused = {settings.models / one.name / str(one.version): one.reason for one in registry.refused}
@@ -44,6 +43,21 @@ def check(settings: Settings) -> Iterator[Finding]:
             else:
                 yield _tried(folder, settings, metrics)
         yield from map(_wrong, registry.warnings())
+
+
+def _start_faults(settings: Settings) -> Iterator[str]:
+    looks: list[Callable[[], object]] = [
+        lambda: require_provider(settings.provider),
+        lambda: require_folder(settings.models),
+        lambda: Keys(settings),
+        lambda: check_address(settings),
+        lambda: open_traces().close() if settings.traces else None,
+    ]
+    for look in looks:
+        try:
+            look()
+        except SettingsError as error:
+            yield from error.faults
 
 
 def _tried(folder: Path, settings: Settings, metrics: Metrics) -> Finding:

@@ -29,7 +29,11 @@ class SeqserveError(Exception):
 
 
 class SettingsError(SeqserveError):
-    """A setting is wrong or asks for what this machine does not have."""
+    """Settings are wrong or ask for what this machine does not have; faults: a sentence for each."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = [" ".join(fault.split()) for fault in faults]
 
 
 class ArtifactError(SeqserveError):

@@ -30,6 +30,12 @@ CLOSE_TIMEOUT_S = 3.0  # after the server has let its connections end; nothing s
 LEAVES_S = 10.0  # that one has to go before the next comes; longer answers go on beside it
 
 
+def require_folder(models: Path) -> None:
+    """Raises SettingsError where there is none."""
+    if not models.is_dir():
+        raise SettingsError(f"SEQSERVE_MODELS={models}: there is no such folder")
+
+
 class Registry:
     """The highest good version of every model in the folder serves, unless another, or none, is wanted."""
 
@@ -39,8 +45,7 @@ class Registry:
         Raises SettingsError where the folder or the execution provider cannot be had.
         """
         require_provider(settings.provider)
-        if not settings.models.is_dir():
-            raise SettingsError(f"SEQSERVE_MODELS={settings.models}: there is no such folder")
+        require_folder(settings.models)
         self._settings, self._metrics = settings, metrics
         self._shelf = Shelf(settings.models)
         self._choices = Choices(settings.versions, shared)
@@ -282,6 +287,8 @@ class Registry:
         for field in sorted(fields):
             name, task = getattr(self._settings, field), field.removesuffix("_model")
             model = self.models.get(name)
-            if model is None or model.manifest.task != task:
+            if model is None:
                 faults.append(f"SEQSERVE_{field.upper()}={name}: no model of that name is loaded for /{task}")
+            elif model.manifest.task != task:
+                faults.append(f"SEQSERVE_{field.upper()}={name}: that model is for /{model.manifest.task}, not for /{task}")
         return faults

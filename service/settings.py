@@ -3,11 +3,13 @@
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.errors import SettingsError
@@ -15,6 +17,8 @@ from service.errors import SettingsError
 PREFIX = "SEQSERVE_"
 
 SECRETS = {"state_key", "api_keys", "admin_keys"}  # never shown, not even when they are wrong
+
+NEAR = 0.7  # how like a setting a name must be that is taken for it: PROT is PORT, and SERVICE_PORT is not
 
 NEWEST: Literal["newest"] = "newest"
 UNLOADED: Literal["none"] = "none"
@@ -132,24 +136,43 @@ class Settings(BaseSettings):
 
 
 def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
-    """Settings from the environment. Raises SettingsError, naming the variable, for a wrong value or an unknown name."""
+    """Settings from the environment. Raises SettingsError, naming every variable with a wrong value or an unknown name."""
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    unknown = sorted(name for name in environment if name.upper().startswith(PREFIX) and name.upper() not in known)
-    if unknown:
-        raise SettingsError(
-            f"{unknown[0]} is no setting; there are {', '.join(sorted(known))} "
-            "(in Kubernetes, a Service called seqserve adds such names: set enableServiceLinks: false)"
-        )
+    unknown = [name for name in environment if name.upper().startswith(PREFIX) and name.upper() not in known]
     values: dict[str, Any] = {
         name.removeprefix(PREFIX).lower(): value for given, value in environment.items() if (name := given.upper()) in known
     }
+    faults = list(_unknown_faults(sorted(unknown), sorted(known)))
     try:
-        return Settings(**values)
+        settings = Settings(**values)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = str(first["loc"][0])
-        shown = "" if name in SECRETS else f"={first['input']}"
-        raise SettingsError(f"{PREFIX}{name.upper()}{shown}: {first['msg']}") from error
+        raise SettingsError(*faults, *map(_value_fault, error.errors(include_url=False))) from error
+    if faults:
+        raise SettingsError(*faults)
+    return settings
+
+
+def _unknown_faults(names: list[str], known: list[str]) -> Iterator[str]:
+    """A sentence for each that is near to a setting, and one for all that are not: the list of settings is long."""
+    strange = []
+    for name in names:
+        # Without what they all begin with, which would make any two of them alike.
+        near = get_close_matches(name.upper().removeprefix(PREFIX), [one.removeprefix(PREFIX) for one in known], 1, NEAR)
+        if near:
+            yield f"{name} is no setting; did you mean {PREFIX}{near[0]}?"
+        else:
+            strange.append(name)
+    if strange:
+        yield (
+            f"{', '.join(strange)} {'is no setting' if len(strange) == 1 else 'are no settings'}; there are {', '.join(known)} "
+            "(in Kubernetes, a Service called seqserve adds such names: set enableServiceLinks: false)"
+        )
+
+
+def _value_fault(fault: ErrorDetails) -> str:
+    name = str(fault["loc"][0])
+    shown = "" if name in SECRETS else f"={fault['input']}"
+    return f"{PREFIX}{name.upper()}{shown}: {fault['msg'].removeprefix('Value error, ')}"
 
 
 def describe_settings() -> str:

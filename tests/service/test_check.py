@@ -101,6 +101,14 @@ def test_traces_that_could_not_be_sent_are_told_and_those_that_could_leave_nothi
         found(models, traces=True)
 
 
+def test_all_that_would_keep_the_service_from_starting_is_told_at_once_a_line_each(tmp_path: Path) -> None:
+    ended = command("check", models=tmp_path / "none", host="192.0.2.1", admin_keys="short")
+    assert ended.returncode == 2
+    assert [line.partition("=")[0].partition(": key")[0] for line in ended.stderr.splitlines()] == [
+        f"error: SEQSERVE_{name}" for name in ("MODELS", "ADMIN_KEYS", "HOST")
+    ]
+
+
 @pytest.mark.parametrize(
     "setting",
     [

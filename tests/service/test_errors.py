@@ -48,6 +48,12 @@ def test_one_except_clause_catches_every_error_that_a_person_is_told(error: type
         raise error("a sentence")
 
 
+def test_several_settings_that_are_wrong_are_one_error_with_a_line_each() -> None:
+    error = SettingsError("one\nthing", "another")
+    assert str(error) == "one thing; another"
+    assert error.faults == ["one thing", "another"]
+
+
 def test_the_drawn_tree_names_every_error_with_its_status_and_word() -> None:
     drawn = re.findall(r"── (\w+) +(\d{3}) (\w+)$", errors.__doc__ or "", re.MULTILINE)
     assert {(name, int(status), word) for name, status, word in drawn} == {

@@ -98,6 +98,12 @@ def test_a_key_that_is_too_short_ends_it_with_2_and_one_line_that_does_not_show_
     assert "hush" not in ended.stderr + ended.stdout
 
 
+def test_two_settings_that_are_wrong_end_it_with_2_and_two_lines() -> None:
+    ended = run(max_rows=-1, prot=8000)
+    assert ended.returncode == 2
+    assert [line.split()[1] for line in ended.stderr.splitlines()] == ["SEQSERVE_PROT", "SEQSERVE_MAX_ROWS=-1:"]
+
+
 def test_a_models_folder_that_is_missing_ends_it_with_2_and_one_line() -> None:
     ended = run(models="/nothing/there")
     assert ended.returncode == 2

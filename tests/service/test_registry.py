@@ -253,7 +253,7 @@ def test_a_default_model_of_the_other_task_is_refused_by_name(open_registry: Ope
     registry = open_registry(generate_model=CLASSIFY)
     with pytest.raises(Unavailable, match=f"the default model {CLASSIFY} is not loaded for /generate"):
         registry.generator(None)
-    assert registry.faults() == [f"SEQSERVE_GENERATE_MODEL={CLASSIFY}: no model of that name is loaded for /generate"]
+    assert registry.faults() == [f"SEQSERVE_GENERATE_MODEL={CLASSIFY}: that model is for /classify, not for /generate"]
 
 
 def test_a_model_that_is_not_there_is_told_with_those_that_are(open_registry: Open) -> None:

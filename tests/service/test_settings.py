@@ -159,7 +159,35 @@ def test_without_any_variable_no_two_services_share_a_key() -> None:
     assert load_settings().state_key is None
 
 
-@pytest.mark.parametrize("name", ["SEQSERVE_MAX_ROW", "SEQSERVE_SERVICE_HOST", "seqserve_modls", "SEQSERVE_"])
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("SEQSERVE_PROT", "PORT"), ("SEQSERVE_MAX_ROW", "MAX_ROWS"), ("seqserve_modls", "MODELS"), ("SEQSERVE_API_KEY", "API_KEYS")],
+)
+def test_a_name_that_is_nearly_a_setting_is_refused_with_the_one_that_was_meant(
+    name: str, meant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(SettingsError) as refusal:
+        load_settings()
+    assert str(refusal.value) == f"{name} is no setting; did you mean SEQSERVE_{meant}?"
+
+
+def test_all_that_is_wrong_is_told_at_once_a_sentence_each() -> None:
+    wrong = {"PORT": "abc", "MAX_ROWS": "-1", "CORS_ORIGINS": "foo.com", "STATE_KEY": "hush", "PROT": "1"}
+    service_links = {"SERVICE_HOST": "10.0.0.1", "PORT_8000_TCP": "tcp://10.0.0.1:8000"}
+    with pytest.raises(SettingsError) as refusal:
+        load_settings({PREFIX + name: value for name, value in (wrong | service_links).items()})
+    faults = refusal.value.faults
+    assert faults[0] == "SEQSERVE_PROT is no setting; did you mean SEQSERVE_PORT?"
+    assert faults[1].startswith("SEQSERVE_PORT_8000_TCP, SEQSERVE_SERVICE_HOST are no settings; there are ")
+    assert [fault.partition(":")[0] for fault in faults[2:]] == [
+        f"{PREFIX}{name}" for name in ("PORT=abc", "MAX_ROWS=-1", "STATE_KEY", "CORS_ORIGINS=foo.com")
+    ]
+    assert faults[-1].startswith("SEQSERVE_CORS_ORIGINS=foo.com: 'foo.com' is no origin: ")  # in our words alone
+    assert "hush" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["SEQSERVE_SERVICE_HOST", "SEQSERVE_SERVICE_PORT", "SEQSERVE_PORT_8000_TCP", "SEQSERVE_"])
 def test_a_name_that_is_no_setting_is_refused_and_the_sentence_lists_those_there_are(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
