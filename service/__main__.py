@@ -13,7 +13,7 @@ from pathlib import Path
 
 from service.allocator import keep_tidy
 from service.descriptors import grant_descriptors
-from service.errors import RequestError, SettingsError
+from service.errors import InvalidRequest, RequestError, SettingsError
 from service.logs import configure_logs
 from service.output import complain, write
 from service.settings import PREFIX, Settings, describe_settings, load_settings
@@ -75,6 +75,7 @@ def _serve(settings: Settings, listener: int | None, shared: Path | None) -> int
 
 
 def _try_out(settings: Settings, arguments: argparse.Namespace) -> int:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # as of any other command, be it in the middle of a text that is typed
     # What they have to say is not for the log.
     configure_logs(settings if "log_level" in settings.model_fields_set else settings.model_copy(update={"log_level": "error"}))
     if arguments.command == "check":
@@ -83,11 +84,25 @@ def _try_out(settings: Settings, arguments: argparse.Namespace) -> int:
         findings = list(check(settings))
         write("\n".join(finding.text for finding in findings))
         return 0 if all(finding.is_good for finding in findings) else 1
-    from service.ask import ask
+    return _ask(settings, arguments)
 
-    for line in ask(settings, arguments.text, arguments.model, arguments.words):
-        write(line)
-    return 0
+
+def _ask(settings: Settings, arguments: argparse.Namespace) -> int:
+    from service.ask import ask, read_text
+
+    text = arguments.text
+    if text in (None, "-"):
+        if sys.stdin is None or (text is None and sys.stdin.isatty()):
+            raise InvalidRequest("there is no text: write one behind ask, or pipe one into it")
+        text = read_text(sys.stdin.buffer, settings)
+    code = 2
+    for answer in ask(settings, text, arguments.model, arguments.words):
+        if answer.is_good:
+            code = 0
+            write(answer.text)
+        else:
+            complain(answer.text)
+    return code
 
 
 class _Parser(argparse.ArgumentParser):
@@ -107,8 +122,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", metavar="N", help="processes that share the port (SEQSERVE_WORKERS)")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands, in place of serving")
     commands.add_parser("check", help="verify the settings and every model; ends with 1 where something is wrong")
-    trial = commands.add_parser("ask", help="continue and label a text without a server")
-    trial.add_argument("text", metavar="TEXT")
+    trial = commands.add_parser(
+        "ask",
+        help="continue and label a text without a server",
+        description="Continue and label a text without a server. Ends with 2 where no model answers.",
+    )
+    trial.add_argument("text", metavar="TEXT", nargs="?", help="the text; left out or -: what standard input holds, in UTF-8")
     trial.add_argument("--model", metavar="NAME", help="the model to ask; otherwise those of /generate and /classify")
     trial.add_argument("--words", metavar="N", type=_count, default=20, help="the most words that are written (%(default)s)")
     # What a process is told by the one that started it.

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from typing import BinaryIO, NamedTuple
 
-from service.errors import InvalidRequest, NotFound
-from service.http.exchange import check_inputs, check_words
-from service.http.requests import Inputs
+from service.errors import InvalidRequest, NotFound, RequestError, TooLarge
 from service.inference.classifier import Classifier, rank
 from service.inference.generator import Generator
 from service.inference.prompt import Prompt
@@ -15,20 +14,42 @@ from service.model import Model
 from service.registry import Registry
 from service.settings import Settings
 
+BYTES_A_CHARACTER = 4  # of UTF-8, at the most
 
-def ask(settings: Settings, text: str, name: str | None, words: int) -> Iterator[str]:
-    """A line of what the named model makes of a text, or of every default one that is there; words: the most that are written.
 
-    Raises SettingsError where the service would not start, RequestError for a text or a name that is no good.
+class Answer(NamedTuple):
+    """A line for a person; where it is not good, why the model has no other."""
+
+    text: str
+    is_good: bool
+
+
+def read_text(stream: BinaryIO, settings: Settings) -> str:
+    """All of a stream, without the end of its last line; of one that is too long, so much that it is known."""
+    content = stream.read(BYTES_A_CHARACTER * (settings.max_input_characters + 10))
+    # As the text of an argument would be; some editors and shells begin a file with a mark that is no letter.
+    return content.decode("utf-8-sig", "surrogateescape").rstrip("\r\n")
+
+
+def ask(settings: Settings, text: str, name: str | None, words: int) -> Iterator[Answer]:
+    """What the named model makes of a text, or every default one that is there; words: the most that are written.
+
+    One that does not take the text keeps no other from its answer. Raises SettingsError where the service would not start,
+    RequestError for a name that is no good, or a text that is none to any model.
     """
-    if not text.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise InvalidRequest("the text is not UTF-8: is the terminal set to another encoding, such as EUC-KR?")
-    inputs = Inputs([text], is_list=False)
-    check_inputs(inputs, settings)
+    _check_text(text, settings)
     with closing(Registry(settings, Metrics(settings.provider))) as registry:
         for model in _models(registry, settings, name):
-            says = _continued(model, inputs, words) if model.manifest.task == "generate" else _labelled(model, inputs)
-            yield f"{model.label}: {says}"
+            yield _answer(model, text, words)
+
+
+def _check_text(text: str, settings: Settings) -> None:
+    if not text.strip():
+        raise InvalidRequest("the text is empty")
+    if len(text) > settings.max_input_characters:
+        raise TooLarge(f"the text has more than {settings.max_input_characters} characters")
+    if not text.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise InvalidRequest("the text is not UTF-8: is it, or the terminal, in another encoding, such as EUC-KR?")
 
 
 def _models(registry: Registry, settings: Settings, name: str | None) -> list[Model]:
@@ -39,18 +60,34 @@ def _models(registry: Registry, settings: Settings, name: str | None) -> list[Mo
     return found
 
 
-def _continued(model: Model, inputs: Inputs, words: int) -> str:
+def _answer(model: Model, text: str, words: int) -> Answer:
+    try:
+        says = _continued(model, text, words) if model.manifest.task == "generate" else _labelled(model, text)
+    except RequestError as error:
+        return Answer(f"{model.label}: {error}", is_good=False)
+    return Answer(f"{model.label}: {says}", is_good=True)
+
+
+def _check_words(count: int, model: Model) -> None:
+    """What the service would refuse, too, which speaks of a request's inputs."""
+    limit = model.manifest.limits.max_input_words
+    if count == 0:
+        raise InvalidRequest("the text has no word that it reads")
+    if count > limit:
+        raise TooLarge(f"the text has {count} words, more than the {limit} that it reads")
+
+
+def _continued(model: Model, text: str, words: int) -> str:
     assert isinstance(model.worker, Generator)
-    encoded = model.tokenizer.encode_prompt(inputs.texts[0])
-    check_words(inputs, [encoded], 1 if model.tokenizer.end_id is not None else 0, model)
+    encoded = model.tokenizer.encode_prompt(text)
+    _check_words(len(encoded.ids) - (1 if model.tokenizer.end_id is not None else 0), model)
     (generated,) = model.worker.submit([Prompt(encoded.ids, [GenerationOptions(words)])]).future.result()
-    text = inputs.texts[0].rstrip()
-    return f"{text}{model.tokenizer.continuation(generated.ids)}"
+    return f"{text.rstrip()}{model.tokenizer.continuation(generated.ids)}"
 
 
-def _labelled(model: Model, inputs: Inputs) -> str:
+def _labelled(model: Model, text: str) -> str:
     assert isinstance(model.worker, Classifier)
-    read = model.reader.read(inputs.texts[0])
-    check_words(inputs, [read], 0, model)
+    read = model.reader.read(text)
+    _check_words(len(read.ids), model)
     (logits,) = model.worker.submit([read]).future.result()
     return ", ".join(f"{label} {score:.1%}" for label, score in rank(logits, model.manifest.labels, "softmax", None))
