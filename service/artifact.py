@@ -82,6 +82,36 @@ def versions(models: Path) -> Iterator[tuple[str, list[Path]]]:
         yield folder.name, sorted(found, key=lambda p: int(p.name), reverse=True)
 
 
+def skipped(models: Path) -> Iterator[str]:
+    """A line for every folder that looks like a model's and that versions leaves out. Those that are hidden are meant to be."""
+    for folder in _visible(models):
+        published = [version for version in _visible(folder) if _has_manifest(version)]
+        if not re.fullmatch(NAME_PATTERN, folder.name):
+            if published or _has_manifest(folder):
+                yield f"{folder.name}: a name has the letters a to z, digits and ._-, 64 at most, and none of ._- first"
+            continue
+        if _has_manifest(folder):
+            yield f"{folder.name}: {MANIFEST} belongs into a folder of its version, such as {folder.name}/1"
+        for version in published:
+            if not VERSION_PATTERN.fullmatch(version.name):
+                yield f"{folder.name}/{version.name}: a version is a whole number, from 1 on and without zeros before it"
+
+
+def _visible(folder: Path) -> list[Path]:
+    """The folders in it; none where nobody may look into it."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError:
+        return []
+
+
+def _has_manifest(folder: Path) -> bool:
+    try:
+        return (folder / MANIFEST).is_file()
+    except OSError:
+        return False
+
+
 def load(path: Path) -> Artifact:
     """Reads and verifies one version's folder. Raises ArtifactError with one line that names the folder and the fault."""
     where = f"{path.parent.name}/{path.name}"

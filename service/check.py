@@ -25,7 +25,8 @@ class Finding(NamedTuple):
 
 
 def check(settings: Settings) -> Iterator[Finding]:
-    """One finding for every version in the folder, and one for whatever else is wrong.
+    """One finding for every version in the folder, for whatever else is wrong, and for every folder that is left out: that is no
+    fault, but who looks for a model of their own learns why it does not serve.
 
     Raises SettingsError, with all faults at once, where the service would not start.
     """
@@ -43,6 +44,7 @@ def check(settings: Settings) -> Iterator[Finding]:
             else:
                 yield _tried(folder, settings, metrics)
         yield from map(_wrong, registry.warnings())
+    yield from (Finding(f"skipped: {reason}", is_good=True) for reason in artifact.skipped(settings.models))
 
 
 def _start_faults(settings: Settings) -> Iterator[str]:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from service.allocator import give_back
-from service.artifact import Manifest, Task
+from service.artifact import Manifest, Task, skipped
 from service.choices import Choices
 from service.errors import ArtifactError, InvalidRequest, NotFound, SettingsError, Unavailable
 from service.farewell import Farewell
@@ -57,6 +57,8 @@ class Registry:
         give_back()
         for fault in self.warnings():
             log.warning("%s", fault)
+        for reason in skipped(settings.models):  # once: who adds one later asks check
+            log.warning("skipped: %s", reason)
 
     @property
     def refused(self) -> list[Refused]:

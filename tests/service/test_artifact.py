@@ -1,6 +1,7 @@
 """service.artifact: a folder is read whole and verified, or refused with one line."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from service.artifact import GRAPH, MANIFEST, TOKENIZER, Artifact, load, sha256, versions
+from service.artifact import GRAPH, MANIFEST, TOKENIZER, Artifact, load, sha256, skipped, versions
 from service.errors import ArtifactError
 from service.inference.runtime import Runtime
 from tests.service.damage import READING, copy_version, edit_manifest, flip_byte
@@ -56,6 +57,40 @@ def test_what_was_read_does_not_depend_on_the_folder_any_more(folder: Path) -> N
         path.unlink()
     assert artifact.graph == graph
     assert Runtime(artifact).initial_state(1)[0].shape == (1, 1, 16)
+
+
+@pytest.mark.parametrize(
+    ("place", "line"),
+    [
+        ("한국어/1", "한국어: a name has the letters a to z, digits and ._-, "),
+        ("Mine", "Mine: a name has the letters a to z, "),
+        ("mine/v1", "mine/v1: a version is a whole number, "),
+        ("mine/01", "mine/01: a version is a whole number, "),
+        ("mine", "mine: manifest.json belongs into a folder of its version, such as mine/1"),
+    ],
+)
+def test_a_model_that_lies_where_none_is_looked_for_is_told_with_the_reason(
+    place: str, line: str, folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(folder, tmp_path / "others" / place)
+    shutil.copytree(folder, tmp_path / "others" / "sound" / "1")
+    assert [name for name, folders in versions(tmp_path / "others") if folders] == ["sound"]
+    (told,) = skipped(tmp_path / "others")
+    assert told.startswith(line)
+
+
+def test_what_is_hidden_or_no_model_or_closed_is_not_told_of(folder: Path, tmp_path: Path) -> None:
+    others = tmp_path / "others"
+    for place in (".publishing-x/mine/1", "mine/.2", "sound/1"):
+        shutil.copytree(folder, others / place)
+    (others / "lost+found" / "deep").mkdir(parents=True)
+    (others / "README.md").write_text("ours")
+    (others / "Closed" / "1").mkdir(parents=True)
+    (others / "Closed").chmod(0)
+    try:
+        assert list(skipped(others)) == []
+    finally:
+        (others / "Closed").chmod(0o700)
 
 
 def test_a_manifest_cannot_be_changed_once_read(folder: Path) -> None:

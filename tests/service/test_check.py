@@ -1,5 +1,6 @@
 """`python -m service check`: every fault is found, and said in a line."""
 
+import shutil
 import socket
 import sys
 import threading
@@ -59,6 +60,15 @@ def test_a_default_that_is_not_there_and_a_version_that_is_not_there_are_wrong(m
         f" SEQSERVE_CLASSIFY_MODEL={OTHER}",
         " SEQSERVE_GENERATE_MODEL=nothing",
     ]
+
+
+def test_a_model_that_lies_where_none_is_looked_for_is_told_and_is_no_fault(models: Path) -> None:
+    shutil.copytree(models / OTHER / "1", models / OTHER / "v2")
+    good, wrong = found(models)
+    assert [line for line in good if not line.endswith(("serves, the default", "could serve"))] == [
+        f"skipped: {OTHER}/v2: a version is a whole number, from 1 on and without zeros before it"
+    ]
+    assert wrong == []
 
 
 def test_the_command_ends_with_0_where_all_is_well(models: Path) -> None:

@@ -1,5 +1,6 @@
 """service.registry: the highest good version of every model serves, and what is bad is refused aloud."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -254,6 +255,15 @@ def test_a_default_model_of_the_other_task_is_refused_by_name(open_registry: Ope
     with pytest.raises(Unavailable, match=f"the default model {CLASSIFY} is not loaded for /generate"):
         registry.generator(None)
     assert registry.faults() == [f"SEQSERVE_GENERATE_MODEL={CLASSIFY}: that model is for /classify, not for /generate"]
+
+
+def test_a_model_that_lies_where_none_is_looked_for_is_logged_once(
+    models: Path, open_registry: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(models / CLASSIFY / "1", models / "한국어" / "1")
+    registry = open_registry()
+    registry.refresh(at_once=True)
+    assert [record.getMessage()[:12] for record in caplog.records if record.levelname == "WARNING"] == ["skipped: 한국어"]
 
 
 def test_a_model_that_is_not_there_is_told_with_those_that_are(open_registry: Open) -> None:
