@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext
 
 BOM = "\ufeff"
+ADDED = ["label", "score", "model", "error"]
 TEXTS = ["연기가 훌륭하다", "시간이 아깝다", "그냥 그래요"]
 
 
@@ -48,6 +49,12 @@ def best(screen: Screen, texts: list[str]) -> list[dict[str, Any]]:
     return [labels[0] for labels in screen.ask("/classify", texts)]
 
 
+def serving(screen: Screen, name: str = "korean-sentiment") -> str:
+    """The model with its version, as a saved table names it."""
+    (version,) = [one["version"] for one in screen.service.client.get("/models").json()["models"] if one["name"] == name]
+    return f"{name}/{version}"
+
+
 def upload(screen: Screen, name: str, content: bytes) -> None:
     screen.find("#file").set_input_files({"name": name, "mimeType": "text/csv", "buffer": content})
     expect(screen.find("#file-name")).to_have_text(name)
@@ -63,17 +70,17 @@ def test_every_line_is_classified(screen: Screen) -> None:
     expect(screen.find("#batch-status")).to_have_text("3개를 모두 분류했습니다.")
     _, rows = saved(screen)
     assert rows == [
-        ["text", "label", "score", "error"],
-        *([t, a["label"], json.dumps(a["score"]), ""] for t, a in zip(TEXTS, labels, strict=True)),
+        ["text", *ADDED],
+        *([t, a["label"], json.dumps(a["score"]), serving(screen), ""] for t, a in zip(TEXTS, labels, strict=True)),
     ]
 
 
 def test_a_file_is_marked_for_excel_where_that_is_wished(screen: Screen) -> None:
     screen.find("#lines").fill(TEXTS[0])
     run(screen)
-    assert saved(screen)[0].startswith(f"{BOM}text,label,score,error\r\n{TEXTS[0]},")
+    assert saved(screen)[0].startswith(f"{BOM}text,label,score,model,error\r\n{TEXTS[0]},")
     screen.find("#bom").uncheck()
-    assert saved(screen)[0].startswith("text,label,score,error\r\n")
+    assert saved(screen)[0].startswith("text,label,score,model,error\r\n")
 
 
 AWKWARD = ['쉼표, 그리고 "따옴표"', "두\n줄", "  빈칸  ", "세미콜론; 탭\t", "'작은 따옴표'", "=1+1", "윈도\r\n줄"]
@@ -86,7 +93,7 @@ def marked(text: str, encoding: str) -> bytes:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp949", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
-def test_a_table_comes_back_with_its_columns_and_two_more(encoding: str, separator: str, screen: Screen) -> None:
+def test_a_table_comes_back_with_its_columns_and_those_of_the_answers(encoding: str, separator: str, screen: Screen) -> None:
     rows = [["번호", "영화평", "별점"], *([str(n), text, "5"] for n, text in enumerate(AWKWARD))]
     written = io.StringIO(newline="")
     csv.writer(written, delimiter=separator).writerows(rows)
@@ -96,8 +103,10 @@ def test_a_table_comes_back_with_its_columns_and_two_more(encoding: str, separat
     run(screen)
     labels = best(screen, [text.strip() for text in AWKWARD])
     _, (head, *found) = saved(screen)
-    assert head == [*rows[0], "label", "score", "error"]
-    assert found == [[*row, a["label"], json.dumps(a["score"]), ""] for row, a in zip(rows[1:], labels, strict=True)]
+    assert head == [*rows[0], *ADDED]
+    assert found == [
+        [*row, a["label"], json.dumps(a["score"]), serving(screen), ""] for row, a in zip(rows[1:], labels, strict=True)
+    ]
 
 
 def test_another_column_can_be_chosen_and_the_first_line_may_be_a_text(screen: Screen) -> None:
@@ -108,7 +117,7 @@ def test_another_column_can_be_chosen_and_the_first_line_may_be_a_text(screen: S
     run(screen)
     assert [row[1] for row in table(screen)] == ["연기가 훌륭하다", "최고"]
     _, rows = saved(screen)
-    assert rows[0] == ["1번째 열", "2번째 열", "label", "score", "error"]
+    assert rows[0] == ["1번째 열", "2번째 열", *ADDED]
 
 
 def test_lines_of_a_text_file_are_texts(screen: Screen) -> None:
@@ -158,7 +167,7 @@ def test_a_text_that_is_refused_is_told_why_and_holds_up_no_other(screen: Screen
         assert row[2] == "너무 많거나 너무 깁니다. (2000 words are more than the 1024 of korean-sentiment)"
     expect(screen.find("#batch-status")).to_have_text("4개 가운데 2개는 분류하지 못했습니다.")
     _, rows = saved(screen)
-    assert [(row[1] == "", row[3] == "") for row in rows[1:]] == [(False, True), (True, False)] * 2
+    assert [(row[1] == "", row[3] == "", row[4] == "") for row in rows[1:]] == [(False, False, True), (True, True, False)] * 2
 
 
 def test_parts_are_within_all_limits_and_a_text_above_them_holds_up_no_other(context: "BrowserContext") -> None:
@@ -194,6 +203,22 @@ def test_a_busy_service_that_says_no_seconds_is_waited_for_one(when: str, screen
     screen.find("#batch-run").click()
     expect(screen.find("#batch-status")).to_have_text("서버가 바쁩니다. 1초 뒤에 이어서 합니다. 0 / 3")
     expect(screen.find("#batch-status")).to_have_text("3개를 모두 분류했습니다.")
+
+
+def test_a_run_keeps_its_model_and_another_one_is_for_the_next(screen: Screen) -> None:
+    held: list[Any] = []
+    bodies = screen.asked("/classify")
+    screen.page.route("**/classify", lambda route: held.append(route), times=1)
+    screen.find("#lines").fill("\n".join(f"{n}번째 영화" for n in range(100)))
+    with screen.page.expect_request("**/classify"):
+        screen.find("#batch-run").click()
+    screen.find("#model").select_option("english-spam")
+    held[0].continue_()
+    expect(screen.find("#batch-run")).to_be_enabled()
+    assert [body["model"] for body in bodies] == ["korean-sentiment"] * 2
+    assert {row[3] for row in saved(screen)[1][1:]} == {serving(screen)}
+    run(screen)
+    assert {row[3] for row in saved(screen)[1][1:]} == {serving(screen, "english-spam")}
 
 
 def test_it_can_be_stopped_and_keeps_what_it_has(screen: Screen) -> None:

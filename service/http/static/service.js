@@ -19,7 +19,13 @@ async function send(path, body, signal) {
 }
 
 export async function ask(path, body, signal) {
-  return (await send(path, body, signal)).json().catch(broken(signal));
+  return (await askWhom(path, body, signal)).answer;
+}
+
+/** An answer, and the version of the model that gave it; null where a proxy leaves that out. */
+export async function askWhom(path, body, signal) {
+  const response = await send(path, body, signal);
+  return { answer: await response.json().catch(broken(signal)), model: response.headers.get("x-model") };
 }
 
 export async function read(path) {
