@@ -109,6 +109,41 @@ def test_a_table_comes_back_with_its_columns_and_those_of_the_answers(encoding: 
     ]
 
 
+@pytest.mark.parametrize(
+    ("content", "cells"),
+    [
+        ('"정말\n좋다",5\n"나쁘다",1\n', ["정말\n좋다", "나쁘다"]),
+        ('"가; 나; 다",5\n나쁘다,1\n', ["가; 나; 다", "나쁘다"]),
+        ("정말 좋다;참,5\n나쁘다;뭐,1\n", ["정말 좋다;참", "나쁘다;뭐"]),
+        ("정말 좋다,5\r나쁘다,1\r", ["정말 좋다", "나쁘다"]),
+        ('sep=;\r\n정말, 참 좋다;5\r\n"나쁘다";1\r\n', ["정말, 참 좋다", "나쁘다"]),
+    ],
+    ids=["line break in quotes", "separators in quotes", "tie", "CR alone", "named"],
+)
+def test_columns_are_found_as_spreadsheets_mean_them(content: str, cells: list[str], screen: Screen) -> None:
+    """Without a line of names, so that a first record is a text like any other."""
+    upload(screen, "reviews.csv", content.encode())
+    screen.find("#titled").uncheck()
+    assert screen.find("#column option").all_inner_texts() == ["1번째 열", "2번째 열"]
+    screen.find("#column").select_option("0")
+    run(screen)
+    assert [row[1] for row in table(screen)] == cells
+
+
+def test_a_quote_that_is_never_closed_is_told_with_its_line_and_the_mended_file_is_read(screen: Screen) -> None:
+    upload(screen, "reviews.csv", '글,별점\r\n"두\r\n줄",5\r\n"나쁘다,1\r\n최고,5\r\n'.encode())
+    fault = screen.find("#file-fault")
+    expect(fault).to_contain_text("4번째 줄에서 연 따옴표가")
+    run(screen)
+    expect(screen.find("#batch-status")).to_have_text("분류할 문장이 없습니다.")
+    screen.find("#language").select_option("en")
+    expect(fault).to_have_text("A quote in line 4 is never closed. Mend the file and choose it again.")
+    upload(screen, "reviews.csv", '글,별점\r\n"두\r\n줄",5\r\n"나쁘다",1\r\n최고,5\r\n'.encode())
+    expect(fault).to_be_hidden()
+    run(screen)
+    assert [row[1] for row in table(screen)] == ["두\r\n줄", "나쁘다", "최고"]
+
+
 def test_another_column_can_be_chosen_and_the_first_line_may_be_a_text(screen: Screen) -> None:
     upload(screen, "reviews.tsv", "연기가 훌륭하다\t시간이 아깝다고들 한다\n최고\t최악\n".encode())
     screen.find("#titled").uncheck()

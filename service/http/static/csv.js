@@ -1,8 +1,19 @@
 /** Tables of text: read as spreadsheets write them (RFC 4180), and written so that they can be read. Knows no elements. */
 
 const BOM = "\ufeff";
+const SEPARATORS = ",\t;";
+const NAMED = /^"?sep=(.)"?(?:\r\n|\r|\n|$)/i; // a first line as Excel has it
+export const BREAK = /\r\n|\r|\n/;
 
 const MARKED = { "255,254": "utf-16le", "254,255": "utf-16be" }; // the first two bytes of Excel's "Unicode text"
+
+/** A quote that is never closed, after which all would be one cell; line: where it stands, from 1. */
+export class Unclosed extends Error {
+  constructor(line) {
+    super(`a quote in line ${line} is never closed`);
+    this.line = line;
+  }
+}
 
 /** The text of a file's bytes: UTF-16 that is marked, UTF-8, or what Korean spreadsheets wrote before it. */
 export function decode(bytes) {
@@ -15,28 +26,13 @@ export function decode(bytes) {
   }
 }
 
-/** Rows of cells; what separates them is what the first line has most of. */
-export function parse(text) {
-  const separator = separatorOf(text);
-  const rows = [];
-  let row = [];
-  let cell = "";
-  let quoted = false;
-  const endCell = () => (row.push(cell), (cell = ""));
-  const endRow = () => (endCell(), rows.push(row), (row = []));
-  for (let at = 0; at < text.length; at++) {
-    const letter = text[at];
-    if (quoted) {
-      if (letter !== '"') cell += letter;
-      else if (text[at + 1] === '"') cell += text[++at];
-      else quoted = false;
-    } else if (letter === '"' && cell === "") quoted = true;
-    else if (letter === separator) endCell();
-    else if (letter === "\n") endRow();
-    else if (letter !== "\r" || text[at + 1] !== "\n") cell += letter;
-  }
-  if (cell || row.length) endRow();
-  return rows.filter((cells) => cells.length > 1 || cells[0].trim());
+/** Rows of cells. separator: where it is known; a first line may name it, or else it is what the first record has most of. */
+export function parse(text, separator) {
+  const named = NAMED.exec(text);
+  const found = [...records(text, named?.[0].length ?? 0, named?.[1] ?? separator ?? separatorOf(text))];
+  const { opened } = found.at(-1) ?? {};
+  if (opened >= 0) throw new Unclosed(text.slice(0, opened).split(BREAK).length);
+  return found.map(({ cells }) => cells);
 }
 
 /** withMark: begin with the mark by which Excel knows that this is UTF-8. */
@@ -50,8 +46,35 @@ function quote(cell) {
   return /[",\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
+/** Of several that are as frequent it is the first. */
 function separatorOf(text) {
-  const line = text.slice(0, text.indexOf("\n") + 1 || text.length).replace(/"[^"]*"/g, "");
-  const count = (separator) => line.split(separator).length;
-  return ["\t", ",", ";"].reduce((best, other) => (count(other) > count(best) ? other : best));
+  const [{ between } = { between: [] }] = records(text, 0, SEPARATORS);
+  const count = (separator) => between.filter((other) => other === separator).length;
+  return [...SEPARATORS].reduce((best, other) => (count(other) > count(best) ? other : best));
+}
+
+/** Records that are no blank lines: their cells, what stands between them, and where a quote was opened that is not closed. */
+function* records(text, start, separators) {
+  let [cells, between, cell, opened, isBlank] = [[], [], "", -1, true];
+  for (let at = start; at < text.length; at++) {
+    const letter = text[at];
+    if (opened >= 0) {
+      if (letter !== '"') cell += letter;
+      else if (text[at + 1] === '"') cell += text[++at];
+      else opened = -1;
+    } else if (letter === '"' && cell === "") [opened, isBlank] = [at, false];
+    else if (separators.includes(letter)) {
+      cells.push(cell);
+      between.push(letter);
+      [cell, isBlank] = ["", false];
+    } else if (letter === "\n" || letter === "\r") {
+      if (letter === "\r" && text[at + 1] === "\n") at++;
+      if (!isBlank) yield { cells: [...cells, cell], between, opened };
+      [cells, between, cell, isBlank] = [[], [], "", true];
+    } else {
+      cell += letter;
+      isBlank &&= /\s/.test(letter);
+    }
+  }
+  if (!isBlank) yield { cells: [...cells, cell], between, opened };
 }

@@ -74,6 +74,7 @@ export const english = {
   column: "Column of the texts",
   columnNumber: "Column {number}",
   titled: "The first line names the columns",
+  unclosed: "A quote in line {line} is never closed. Mend the file and choose it again.",
   batchRun: "Classify all",
   batchSave: "Save CSV",
   bom: "For Excel (BOM)",

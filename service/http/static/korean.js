@@ -74,6 +74,7 @@ export const korean = {
   column: "문장이 있는 열",
   columnNumber: "{number}번째 열",
   titled: "첫 줄은 열 이름",
+  unclosed: "{line}번째 줄에서 연 따옴표가 끝까지 닫히지 않습니다. 파일을 고친 뒤 다시 고르세요.",
   batchRun: "모두 분류",
   batchSave: "CSV 저장",
   bom: "Excel용 (BOM)",

@@ -1,6 +1,6 @@
 /** The texts of a batch: lines that were pasted, or a column of a file. */
 
-import { decode, parse } from "./csv.js";
+import { BREAK, decode, parse, Unclosed } from "./csv.js";
 import { byId, make } from "./dom.js";
 import { say } from "./language.js";
 
@@ -8,6 +8,8 @@ const TABBED = /^.*\t/; // a first line with columns, as of Excel's "Unicode tex
 
 export class Source {
   #rows = []; // of the file
+  #name = "";
+  #unclosed = null; // what kept the file from being read
   #whenChanged;
 
   constructor(whenChanged) {
@@ -15,8 +17,7 @@ export class Source {
     byId("file").addEventListener("change", () => this.#open());
     for (const id of ["column", "titled"]) byId(id).addEventListener("change", () => this.speak());
     byId("lines").addEventListener("input", () => {
-      byId("file").value = "";
-      this.#rows = [];
+      [this.#rows, this.#name, this.#unclosed] = [[], "", null];
       this.speak();
     });
   }
@@ -40,7 +41,9 @@ export class Source {
     const chosen = byId("column").value;
     const names = this.head.slice(0, first.length).map((name, place) => name.trim() || columnNumber(name, place));
     byId("column").replaceChildren(...names.map((name, place) => make("option", { value: place, textContent: name })));
-    byId("file-name").textContent = byId("file").files[0]?.name ?? "";
+    byId("file-name").textContent = this.#name;
+    byId("file-fault").textContent = this.#unclosed ? say("unclosed", { line: this.#unclosed.line }) : "";
+    byId("file-fault").hidden = !this.#unclosed;
     byId("column").value = chosen in first ? chosen : this.#fullest;
     byId("column-field").hidden = first.length < 2;
     byId("titled-field").hidden = !first.length;
@@ -51,12 +54,26 @@ export class Source {
     const [file] = byId("file").files;
     if (!file) return;
     const text = decode(await file.arrayBuffer());
-    const isTable = !/\.txt$/i.test(file.name) || TABBED.test(text);
-    this.#rows = isTable ? parse(text) : text.split(/\r?\n/).map((line) => [line]);
+    const isTabbed = !/\.csv$/i.test(file.name) && TABBED.test(text);
+    const isTable = isTabbed || !/\.txt$/i.test(file.name);
+    this.#name = file.name;
+    this.#read(() => (isTable ? parse(text, isTabbed ? "\t" : undefined) : text.split(BREAK).map((line) => [line])));
+    byId("file").value = ""; // or the same file, when it is mended, could not be chosen again
     byId("titled").checked = isTable;
     byId("column").replaceChildren();
     byId("lines").value = "";
     this.speak();
+  }
+
+  /** A file with a quote that is never closed has no rows: it would have the wrong ones. */
+  #read(rows) {
+    [this.#rows, this.#unclosed] = [[], null];
+    try {
+      this.#rows = rows();
+    } catch (error) {
+      if (!(error instanceof Unclosed)) throw error;
+      this.#unclosed = error;
+    }
   }
 
   get #titled() {
