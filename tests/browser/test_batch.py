@@ -179,6 +179,23 @@ def test_lines_in_utf_16_are_texts(name: str, screen: Screen) -> None:
     assert [row[1] for row in table(screen)] == TEXTS[:2]
 
 
+def test_rows_without_a_text_stay_in_the_saved_table_and_are_not_asked_about(screen: Screen) -> None:
+    bodies = screen.asked("/classify")
+    rows = [["1", TEXTS[0]], ["2", ""], ["3", "  "], ["4"], ["5", TEXTS[1]]]
+    upload(screen, "reviews.csv", "\n".join(",".join(row) for row in [["번호", "글"], *rows]).encode())
+    run(screen)
+    assert [body["inputs"] for body in bodies] == [TEXTS[:2]]
+    expect(screen.find("#batch-status")).to_have_text("2개를 모두 분류했습니다. 비어 있는 행은 3개입니다.")
+    _, (_, *found) = saved(screen)
+    labels = [label["label"] for label in best(screen, TEXTS[:2])]
+    assert [row[:3] for row in found] == [
+        ["1", TEXTS[0], labels[0]],
+        *[[n, text, ""] for n, text in (("2", ""), ("3", "  "), ("4", ""))],
+        ["5", TEXTS[1], labels[1]],
+    ]
+    assert [row[-1] for row in found] == ["", *["비어 있음"] * 3, ""]
+
+
 def test_many_texts_go_in_parts_and_the_table_shows_the_first(screen: Screen) -> None:
     texts = [f"{n}번째 영화는 재미있다" for n in range(230)]
     bodies = screen.asked("/classify")

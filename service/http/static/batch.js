@@ -2,7 +2,7 @@
 
 import { write } from "./csv.js";
 import { byId, make } from "./dom.js";
-import { Job, question } from "./job.js";
+import { hasText, Job, question } from "./job.js";
 import { number, percent, say } from "./language.js";
 import { clearNotice, tell } from "./notice.js";
 import { Source } from "./source.js";
@@ -47,7 +47,7 @@ export class Batch {
   }
 
   showCode() {
-    const rows = this.#source.rows.slice(0, TOLD);
+    const rows = this.#source.rows.filter(hasText).slice(0, TOLD);
     const examples = say("linesPlaceholder").split("\n").map((text) => ({ text }));
     this.#show("classify", question(rows.length ? rows : examples, this.#model));
   }
@@ -90,9 +90,14 @@ export class Batch {
 
   /** How far it is, in the language of the moment. */
   #tell(name, values = {}) {
-    const { done, total, faults } = this.#job.figures;
-    const shown = () => (done > SHOWN ? ` ${say("shown", { count: number(SHOWN) })}` : "");
-    this.#status = () => say(name, { done: number(done), total: number(total), faults: number(faults), ...values }) + shown();
+    const { done, total, faults, empty } = this.#job.figures;
+    const isCut = this.#job.answered.length > SHOWN;
+    this.#status = () => {
+      const told = [say(name, { done: number(done), total: number(total), faults: number(faults), ...values })];
+      if (empty && name !== "progressed") told.push(say("emptyRows", { count: number(empty) }));
+      if (isCut) told.push(say("shown", { count: number(SHOWN) }));
+      return told.join(" ");
+    };
     byId("batch-status").textContent = this.#status();
     byId("batch-bar").max = total || 1;
     byId("batch-bar").value = done;

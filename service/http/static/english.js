@@ -82,6 +82,8 @@ export const english = {
   progressed: "{done} / {total}",
   finished: "All {total} texts are classified.",
   finishedPartly: "{faults} of {total} texts could not be classified.",
+  empty: "empty",
+  emptyRows: "Rows without a text: {count}.",
   stopped: "Stopped after {done}.",
   waiting: "The service is busy. It goes on in {seconds} s. {done} / {total}",
   shown: "The table shows the first {count}; the CSV has all of them.",

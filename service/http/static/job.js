@@ -1,6 +1,7 @@
 /** Many texts with the model that they were begun with: asked for a part at a time. Knows no elements. */
 
 import { Failure } from "./failure.js";
+import { say } from "./language.js";
 import { askWhom } from "./service.js";
 
 const LONGEST = 4; // bytes of a character
@@ -11,8 +12,13 @@ export function question(rows, model) {
   return { inputs: rows.map(({ text }) => text), model, parameters: { top_k: 1 } };
 }
 
+export function hasText({ text }) {
+  return text !== "";
+}
+
 export class Job {
   answered = []; // the first rows, with label, score and model, or with fault in place of them
+  figures; // of the texts: done, faults, total; and empty, the rows without one
   #rows;
   #model;
   #most;
@@ -22,24 +28,29 @@ export class Job {
     this.#rows = rows;
     this.#model = model;
     this.#most = most;
-  }
-
-  get figures() {
-    return { done: this.answered.length, total: this.#rows.length, faults: this.answered.filter(({ fault }) => fault).length };
+    const total = rows.filter(hasText).length;
+    this.figures = { done: 0, faults: 0, total, empty: rows.length - total };
   }
 
   /** The rows that are left, a part at a time with its answers; whenBusy: called with the seconds that are waited. */
   async *answers(signal, whenBusy) {
     for (const part of parts(this.#rows.slice(this.answered.length), this.#most)) {
       const rows = await this.#classify(part, signal, whenBusy);
-      this.answered.push(...rows);
+      this.#add(rows);
       yield rows;
     }
   }
 
-  /** The rows with their answers; one that is refused by its place is told why, and a busy service is waited for. */
+  #add(rows) {
+    const texts = rows.filter(hasText);
+    this.answered.push(...rows);
+    this.figures.done += texts.length;
+    this.figures.faults += texts.filter(({ fault }) => fault).length;
+  }
+
+  /** The rows with their answers; one that is empty, or refused by its place, is told why, and a busy service is waited for. */
   async #classify(rows, signal, whenBusy) {
-    const faults = new Map(rows.filter((row) => this.#isTooLong(row)).map((row) => [row, new Failure("too_large").told]));
+    const faults = new Map(rows.map((row) => [row, this.#faultOf(row)]).filter(([, fault]) => fault));
     for (;;) {
       const left = rows.filter((row) => !faults.has(row));
       try {
@@ -62,9 +73,11 @@ export class Job {
     return new Map(rows.map((row, place) => [row, { ...answer[place][0], model: model ?? this.#model }]));
   }
 
-  /** Asked here, since a service that stops reading a body may be seen as a network that broke. */
-  #isTooLong(row) {
-    return new Blob([JSON.stringify(question([row], this.#model))]).size > this.#most.bytes;
+  /** What is known without asking; of length, too, since a service that stops reading a body may be seen as a network that broke. */
+  #faultOf(row) {
+    if (!hasText(row)) return say("empty");
+    const { size } = new Blob([JSON.stringify(question([row], this.#model))]);
+    return size > this.#most.bytes ? new Failure("too_large").told : "";
   }
 }
 

@@ -82,6 +82,8 @@ export const korean = {
   progressed: "{done} / {total}",
   finished: "{total}개를 모두 분류했습니다.",
   finishedPartly: "{total}개 가운데 {faults}개는 분류하지 못했습니다.",
+  empty: "비어 있음",
+  emptyRows: "비어 있는 행은 {count}개입니다.",
   stopped: "{done}개까지 하고 멈췄습니다.",
   waiting: "서버가 바쁩니다. {seconds}초 뒤에 이어서 합니다. {done} / {total}",
   shown: "표에는 처음 {count}개만 보입니다. CSV에는 모두 있습니다.",

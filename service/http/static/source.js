@@ -22,11 +22,11 @@ export class Source {
     });
   }
 
-  /** Every row with its text, which is not empty. */
+  /** Every row with its text, which in a table may be empty; an empty line is no row. */
   get rows() {
-    if (!this.#rows.length) return byId("lines").value.split("\n").map((line) => row([line.trim()], 0)).filter(hasText);
+    if (!this.#rows.length) return lines(byId("lines").value).map(([line]) => row([line.trim()], 0));
     const column = Number(byId("column").value);
-    return this.#rows.slice(this.#titled).map((cells) => row(cells, column)).filter(hasText);
+    return this.#rows.slice(this.#titled).map((cells) => row(cells, column));
   }
 
   /** What the columns are called. */
@@ -57,7 +57,7 @@ export class Source {
     const isTabbed = !/\.csv$/i.test(file.name) && TABBED.test(text);
     const isTable = isTabbed || !/\.txt$/i.test(file.name);
     this.#name = file.name;
-    this.#read(() => (isTable ? parse(text, isTabbed ? "\t" : undefined) : text.split(BREAK).map((line) => [line])));
+    this.#read(() => (isTable ? parse(text, isTabbed ? "\t" : undefined) : lines(text)));
     byId("file").value = ""; // or the same file, when it is mended, could not be chosen again
     byId("titled").checked = isTable;
     byId("column").replaceChildren();
@@ -92,8 +92,9 @@ function row(cells, column) {
   return { cells, text: (cells[column] ?? "").trim() };
 }
 
-function hasText({ text }) {
-  return text !== "";
+/** Tables of one column. */
+function lines(text) {
+  return text.split(BREAK).filter((line) => line.trim()).map((line) => [line]);
 }
 
 function columnNumber(_, place) {
