@@ -303,6 +303,33 @@ def test_an_answer_that_is_none_of_the_service_is_told_and_ends_it(screen: Scree
     expect(screen.find("#notice")).to_be_empty()
 
 
+def test_a_run_that_broke_goes_on_after_the_rows_that_are_done(screen: Screen) -> None:
+    screen.expected.append("status of 503")
+    texts = [f"{n}번째 영화" for n in range(100)]
+    bodies = screen.asked("/classify")
+    refusal = {"error": "it is ending", "error_type": "unavailable"}
+
+    def refuse(route: Any) -> None:
+        """The second part alone."""
+        if len(bodies) == 2:
+            route.fulfill(status=503, json=refusal)
+        else:
+            route.continue_()
+
+    screen.page.route("**/classify", refuse)
+    screen.find("#lines").fill("\n".join(texts))
+    run(screen)
+    expect(screen.find("#batch-status")).to_have_text("64개까지 하고 멈췄습니다.")
+    screen.find("#lines").fill(TEXTS[0])
+    screen.find("#model").select_option("english-spam")
+    screen.find("#notice").get_by_role("button", name="다시 하기").click()
+    expect(screen.find("#batch-status")).to_have_text("100개를 모두 분류했습니다.")
+    assert bodies[2] == bodies[1]
+    _, (_, *rows) = saved(screen)
+    assert [row[0] for row in rows] == texts
+    assert {row[3] for row in rows} == {serving(screen)}
+
+
 def test_without_a_text_there_is_nothing_to_do(screen: Screen) -> None:
     screen.find("#lines").fill(" \n")
     run(screen)

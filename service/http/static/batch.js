@@ -53,6 +53,7 @@ export class Batch {
   }
 
   #begin() {
+    clearNotice(); // which may offer to go on with the job that is left now
     this.#head = this.#source.head;
     this.#job = new Job(this.#source.rows, this.#model, this.#most);
     byId("table").tBodies[0].replaceChildren();
@@ -60,6 +61,7 @@ export class Batch {
     this.#run();
   }
 
+  /** The job from its beginning, or from where it stopped. */
   async #run() {
     const job = this.#job;
     const { signal } = (this.#running = new AbortController());
@@ -76,7 +78,7 @@ export class Batch {
       this.#tell(!total ? "nothingToDo" : faults ? "finishedPartly" : "finished");
     } catch (error) {
       this.#tell("stopped");
-      tell(error);
+      tell(error, () => this.#run());
     } finally {
       this.#end();
     }
