@@ -209,6 +209,24 @@ def test_many_texts_go_in_parts_and_the_table_shows_the_first(screen: Screen) ->
     assert [row[0] for row in rows[1:]] == texts
 
 
+def test_who_does_not_see_the_bar_hears_of_every_tenth_at_most(screen: Screen) -> None:
+    """Of 30 parts, the first of which is waited for."""
+    screen.expected.append("status of 429")
+    screen.page.route("**/classify", lambda route: route.fulfill(status=429, body=""), times=1)
+    screen.page.evaluate(
+        "() => { window.heard = []; new MutationObserver(all => all.forEach(one => one.addedNodes.forEach("
+        "node => heard.push(node.textContent)))).observe(document.getElementById('announcer'), { childList: true }) }"
+    )
+    assert screen.find("#batch [role=status], #batch [aria-live]").count() == 0
+    screen.find("#lines").fill("\n".join(["좋다"] * 64 * 30))
+    run(screen)
+    heard = screen.page.evaluate("window.heard")
+    assert heard[0] == "0 / 1,920"
+    assert heard[1].startswith("서버가 바쁩니다.")
+    assert [said.split(" / ")[0] for said in heard[2:-1]] == ["192", "384", "576", "768", "960", "1,152", "1,344", "1,536", "1,728"]
+    assert heard[-1].startswith("1,920개를 모두 분류했습니다.")
+
+
 def test_a_text_that_is_refused_is_told_why_and_holds_up_no_other(screen: Screen) -> None:
     screen.expected.append("status of 413")
     long = "좋다 " * 2_000

@@ -1,7 +1,7 @@
 /** Many texts: classified a part at a time, shown as they come, saved as a table. */
 
 import { write } from "./csv.js";
-import { byId, make } from "./dom.js";
+import { announce, byId, make } from "./dom.js";
 import { hasText, Job, question } from "./job.js";
 import { number, percent, say } from "./language.js";
 import { clearNotice, tell } from "./notice.js";
@@ -20,6 +20,7 @@ export class Batch {
   #model = "";
   #most = { inputs: PART, bytes: Infinity }; // of a request
   #status = () => "";
+  #heard = new Set(); // what was announced of this run
   #show;
 
   /** show: called with what is asked of the service, to be shown as code. */
@@ -67,6 +68,7 @@ export class Batch {
     const { signal } = (this.#running = new AbortController());
     byId("batch-run").disabled = true;
     byId("batch-stop").disabled = false;
+    this.#heard.clear();
     this.#tell("progressed");
     try {
       for await (const rows of job.answers(signal, (seconds) => this.#tell("waiting", { seconds }))) {
@@ -103,6 +105,15 @@ export class Batch {
     byId("batch-status").textContent = this.#status();
     byId("batch-bar").max = total || 1;
     byId("batch-bar").value = done;
+    this.#announce(name, done / (total || 1));
+  }
+
+  /** Who does not see the bar hears how it begins and ends, and between them a sentence a tenth: every part would talk without end. */
+  #announce(name, share) {
+    const heard = `${name} ${Math.floor(10 * share)}`;
+    if (this.#heard.has(heard) || (name === "progressed" && share === 1)) return;
+    this.#heard.add(heard);
+    announce(this.#status());
   }
 
   /** rows: the last of those that are answered. */
