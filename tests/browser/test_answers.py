@@ -191,7 +191,30 @@ def test_the_end_of_the_sentence_is_an_alternative_too(screen: Screen) -> None:
     ).filter(has_text="(문장 끝)").click()
     screen.ended()
     assert screen.answer() == f"{TEXT} 정말 최고다. (문장 끝)"
-    assert "문장이 끝남" in screen.find("#answer-figures").inner_text()
+
+
+def test_nothing_is_told_of_times_and_models_that_wrote_nothing(screen: Screen) -> None:
+    """The end is chosen: no word is written, and no time taken for it."""
+    screen.generate(f"{TEXT} 정말 최고다.", way="greedy", max_new_tokens=6)
+    version = screen.find("#answer-figures").inner_text().split(" · ")[-1]
+    assert version.startswith(f"{MODEL}/")
+    screen.find("#model").select_option("starter-next-word")
+    screen.find("#answer .word").first.click()
+    screen.find("#alternatives .chip").filter(has_text="(문장 끝)").click()
+    expect(screen.find("#answer-figures")).to_have_text(f"단어 0개 · 문장이 끝남 · {version}")
+
+
+def test_an_answer_is_written_on_by_the_model_that_began_it(screen: Screen) -> None:
+    bodies = screen.asked("/generate_stream")
+    screen.generate(TEXT, way="greedy", max_new_tokens=6)
+    version = screen.find("#answer-figures").inner_text().split(" · ")[-1]
+    screen.find("#model").select_option("starter-next-word")
+    screen.find("#answer .word").nth(1).click()
+    screen.find("#alternatives .chip").nth(3).click()
+    expect(screen.find("#answer-figures")).to_contain_text(version)
+    screen.generate(TEXT, max_new_tokens=1)
+    expect(screen.find("#answer-figures")).to_contain_text("starter-next-word/")
+    assert [body["model"] for body in bodies] == [MODEL, MODEL, "starter-next-word"]
 
 
 def test_an_answer_becomes_the_text(screen: Screen) -> None:

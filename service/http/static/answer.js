@@ -8,12 +8,14 @@ import { neighbour } from "./tabs.js";
 const FINISHES = { length: "finishLength", eos_token: "finishEnd", stop_sequence: "finishStop", stopped: "finishStopped" };
 
 export class Answer {
+  model = ""; // that writes it, also on after a word that was chosen
   #prompt = "";
   #words = []; // { text, logprob, special, top }; text: with the space before it
   #first = 0; // where the model went on
   #open = -1; // the word whose alternatives are shown
   #alternatives;
   #figures = null;
+  #version = ""; // of the model, as the service names it
   #goOn;
 
   /** goOn: called when a word was chosen in place of another, and all after it are gone. */
@@ -24,8 +26,9 @@ export class Answer {
     byId("answer-box").addEventListener("keydown", (event) => event.key === "Escape" && this.#close());
   }
 
+  /** How many words were written; the end of a sentence is none. */
   get length() {
-    return this.#words.length;
+    return this.#words.filter(({ special }) => !special).length;
   }
 
   /** The whole text, the prompt too. */
@@ -33,8 +36,9 @@ export class Answer {
     return this.#prompt + this.#words.map((word) => (word.special ? "" : word.text)).join("");
   }
 
-  begin(prompt) {
+  begin(prompt, model) {
     this.#prompt = prompt;
+    this.model = this.#version = model;
     byId("answer-box").hidden = false;
     this.#keep(0);
   }
@@ -71,9 +75,10 @@ export class Answer {
     this.#drawAll();
   }
 
-  /** figures: finish, seed and model, firstMs and totalMs. */
+  /** figures: finish and seed; firstMs, totalMs and the model's version where something was written just now. */
   end(figures) {
     this.#figures = figures;
+    this.#version = figures.version ?? this.#version;
     byId("answer").setAttribute("aria-busy", "false");
     this.#tellFigures();
     announce(this.text);
@@ -88,10 +93,12 @@ export class Answer {
 
   #tellFigures() {
     if (!this.#figures) return;
-    const { finish, firstMs, totalMs, seed, model } = this.#figures;
-    const told = [say("figures", { words: this.length, first: milliseconds(firstMs), total: milliseconds(totalMs) }), say(FINISHES[finish])];
+    const { finish, firstMs, totalMs, seed } = this.#figures;
+    const told = [say("figures", { words: this.length })];
+    if (firstMs) told.push(say("times", { first: milliseconds(firstMs), total: milliseconds(totalMs) }));
+    told.push(say(FINISHES[finish]));
     if (seed !== null) told.push(say("seedTold", { seed }));
-    byId("answer-figures").textContent = [...told, model].join(" · ");
+    byId("answer-figures").textContent = [...told, this.#version].join(" · ");
   }
 
   /** The first count words stay. */

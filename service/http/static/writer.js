@@ -80,7 +80,7 @@ export class Writer {
     const options = parameters();
     if (!options) return;
     if (!this.#text.value.trim()) return this.#text.focus();
-    this.#answer.begin(this.#text.value.trimEnd());
+    this.#answer.begin(this.#text.value.trimEnd(), this.#model);
     this.#run(options);
   }
 
@@ -90,7 +90,7 @@ export class Writer {
     const options = parameters();
     if (!options) return;
     const left = options.max_new_tokens - this.#answer.length;
-    if (word.special || left < 1) this.#end(word.special ? "eos_token" : "length", performance.now());
+    if (word.special || left < 1) this.#end(word.special ? "eos_token" : "length");
     else this.#run({ ...options, max_new_tokens: left });
   }
 
@@ -99,7 +99,7 @@ export class Writer {
     const run = (this.#running = new AbortController());
     const began = performance.now();
     const told = { details: true, top_n_tokens: MOST, return_full_text: true };
-    const body = { inputs: this.#answer.text, model: this.#model, parameters: { ...options, ...told } };
+    const body = { inputs: this.#answer.text, model: this.#answer.model, parameters: { ...options, ...told } };
     this.#show("generate_stream", body);
     byId("stop").disabled = false;
     this.#answer.wait();
@@ -118,13 +118,13 @@ export class Writer {
     } catch (error) {
       tell(error, () => this.#run(options));
     }
-    if (run === this.#running) this.#end(last.details?.finish_reason ?? "stopped", began, first, last);
+    if (run === this.#running) this.#end(last.details?.finish_reason ?? "stopped", { firstMs: first, totalMs: performance.now() - began }, last);
   }
 
-  #end(finish, began, firstMs = 0, { details, model } = {}) {
+  #end(finish, times = {}, { details, model } = {}) {
     this.#running = null;
     byId("stop").disabled = true;
-    this.#answer.end({ finish, firstMs, totalMs: performance.now() - began, seed: details?.seed ?? null, model: model ?? this.#model });
+    this.#answer.end({ finish, ...times, seed: details?.seed ?? null, version: model });
   }
 
   #stop() {
