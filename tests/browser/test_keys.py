@@ -43,11 +43,33 @@ def test_the_page_asks_for_a_key_where_one_is_needed_and_then_works(guarded: Scr
     expect(guarded.find("#card img")).to_have_count(1)
 
 
-def test_a_wrong_key_is_told_and_another_one_asked_for(guarded: Screen) -> None:
+def test_why_a_key_is_asked_for_stands_where_it_is_typed(guarded: Screen) -> None:
+    expect(guarded.find("#key-fault")).to_have_text("이 서버는 API 키가 있어야 답합니다.")
     guarded.find("#key").fill("key-of-nobody-at-all")
     guarded.press("Enter")
-    expect(guarded.find("#notice")).to_contain_text("authorization: Bearer KEY")
+    expect(guarded.find("#key-fault")).to_have_text("이 서버가 받지 않는 키입니다. 다시 확인해 주세요.")
     expect(guarded.find("#key-dialog")).to_be_visible()
+    expect(guarded.find("#notice")).to_contain_text("authorization: Bearer KEY")
+    guarded.press("Escape")
+    expect(guarded.find("#key-open")).to_be_focused()
+    guarded.press("Enter")
+    expect(guarded.find("#key-dialog")).to_be_visible()
+    expect(guarded.find("#key-fault")).to_be_hidden()
+
+
+def test_after_a_key_was_asked_for_the_focus_is_where_it_was(guarded: Screen) -> None:
+    """Also on a button that can be used again only then."""
+    guarded.find("#key").fill(KEY)
+    guarded.press("Enter")
+    expect(guarded.find("#card .name")).to_be_visible()
+    refusal = {"error": "no such key", "error_type": "unauthorized"}
+    guarded.page.route("**/classify", lambda route: route.fulfill(status=401, json=refusal))
+    guarded.tab("batch")
+    guarded.find("#lines").fill("정말 좋다")
+    guarded.find("#batch-run").press("Enter")
+    expect(guarded.find("#key-dialog")).to_be_visible()
+    guarded.press("Escape")
+    expect(guarded.find("#batch-run")).to_be_focused()
 
 
 SENTENCES = [("ko-KR", "키에는 영문자, 숫자와 기호만"), ("en-GB", "A key has no letters but")]

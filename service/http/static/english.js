@@ -118,6 +118,7 @@ export const english = {
   keyKeep: "Remember until this tab is closed",
   keyHelp: "The key goes to this service alone, in the authorization header, and never into an address.",
   keyLetters: "A key has no letters but A to Z, digits and signs, and no spaces within.",
+  keyRefused: "The service does not accept this key.",
   keyUse: "Use",
   close: "Close",
   again: "Try again",

@@ -118,6 +118,7 @@ export const korean = {
   keyKeep: "이 탭을 닫을 때까지 기억하기",
   keyHelp: "키는 이 서버에만, authorization 헤더로만 보냅니다. 주소에는 쓰지 않습니다.",
   keyLetters: "키에는 영문자, 숫자와 기호만 쓸 수 있습니다. 한글이나 빈칸이 섞이지 않았는지 확인하세요.",
+  keyRefused: "이 서버가 받지 않는 키입니다. 다시 확인해 주세요.",
   keyUse: "적용",
   close: "닫기",
   again: "다시 하기",

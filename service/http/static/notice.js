@@ -2,7 +2,7 @@
 
 import { byId, make } from "./dom.js";
 import { Failure } from "./failure.js";
-import { askForKey } from "./key.js";
+import { demandKey } from "./key.js";
 import { say } from "./language.js";
 
 let told = null; // the arguments of tell, while they are shown
@@ -11,7 +11,7 @@ let told = null; // the arguments of tell, while they are shown
 export function tell(error, again) {
   if (error?.name === "AbortError") return;
   if (!(error instanceof Failure)) reportError(error); // the page's own fault, or an answer that it cannot read: for its makers, too
-  if (error?.type === "unauthorized") askForKey();
+  if (error?.type === "unauthorized") demandKey();
   told = [error, again];
   speakNotice();
 }
