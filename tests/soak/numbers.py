@@ -18,3 +18,8 @@ def growth(values: Sequence[float]) -> float:
     third = max(1, len(values) // 3)
     first, last = float(np.median(values[:third])), float(np.median(values[-third:]))
     return last / first - 1
+
+
+def tenths(values: Sequence[float]) -> list[float]:
+    """The median of each tenth, which tells a slope from a step."""
+    return [float(np.median(part)) for part in np.array_split(values, 10) if len(part)]

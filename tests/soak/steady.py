@@ -1,7 +1,7 @@
 """steady: for minutes at 80% of what it carries, with no error, no growth and no slowing down."""
 
 from tests.soak.load import send
-from tests.soak.numbers import growth
+from tests.soak.numbers import growth, tenths
 from tests.soak.result import Findings, Result
 from tests.soak.serving import service
 from tests.soak.soak import MODELS, PREFIX_CACHE_BYTES, Soak
@@ -21,6 +21,7 @@ def steady(soak: Soak) -> Result:
             records = send(soak.job(running, SHARE, soak.steady_s), soak.work)
         findings.none_failed(records)
         grown = growth(seen.memory_mb[len(seen.memory_mb) // SETTLED :])
+        findings.notes.append(f"memory, MB, ten times from begin to end: {', '.join(f'{mb:.0f}' for mb in tenths(seen.memory_mb))}")
         findings.promise(f"memory grows by less than {MOST_GROWTH:.0%}", f"{grown:+.1%}", grown < MOST_GROWTH)
         begin_s, third_s = float(records.due_s.min()), soak.steady_s / 3
         first, last = (records.due_within([(begin_s + at * third_s, begin_s + (at + 1) * third_s)]) for at in (0, 2))

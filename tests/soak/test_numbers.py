@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.soak.numbers import FEWEST, growth, share_ms
+from tests.soak.numbers import FEWEST, growth, share_ms, tenths
 
 
 def test_the_99th_percentile_is_not_exceeded_by_99_of_100() -> None:
@@ -32,3 +32,9 @@ def test_a_moment_is_no_growth() -> None:
 
 def test_one_value_is_no_growth() -> None:
     assert growth([100.0]) == 0
+
+
+def test_tenths_tell_a_slope_from_a_step() -> None:
+    assert tenths([1.0] * 45 + [2.0] * 55) == [1.0] * 4 + [1.5] + [2.0] * 5
+    assert tenths(range(100)) == [4.5 + 10 * tenth for tenth in range(10)]
+    assert tenths([3.0]) == [3.0]
