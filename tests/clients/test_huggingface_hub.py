@@ -85,7 +85,7 @@ def test_a_client_that_leaves_a_stream_frees_its_row(server: Server) -> None:
     with client(server) as one:
         words = one.text_generation(PROMPT, stream=True, max_new_tokens=FOREVER, seed=1, do_sample=True)
         assert next(words)
-        assert server.metric(WRITING, model=ENDLESS) == 1
+        eventually(lambda: server.metric(WRITING, model=ENDLESS) == 1)
     eventually(lambda: server.metric(WRITING, model=ENDLESS) == 0, within_s=10)
 
 

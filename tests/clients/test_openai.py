@@ -87,7 +87,7 @@ def test_words_are_streamed_and_then_what_was_used(client: Any, server: Server) 
 def test_a_client_that_leaves_a_stream_frees_its_row(client: Any, server: Server) -> None:
     with client.completions.create(model=ENDLESS, prompt=PROMPT, max_tokens=FOREVER, seed=1, stream=True) as stream:
         assert next(iter(stream)).choices[0].text
-        assert server.metric(WRITING, model=ENDLESS) == 1
+        eventually(lambda: server.metric(WRITING, model=ENDLESS) == 1)
     eventually(lambda: server.metric(WRITING, model=ENDLESS) == 0, within_s=10)
 
 

@@ -284,7 +284,7 @@ def test_words_come_while_others_are_still_to_be_written(form: Form, server: Pro
         assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
         chunks = response.iter_raw()
         assert next(chunks).startswith(b"data:")
-        assert server.metric("seqserve_rows_in_use", model=ENDLESS) == 1
+        eventually(lambda: server.metric("seqserve_rows_in_use", model=ENDLESS) == 1)
     eventually(lambda: server.metric("seqserve_rows_in_use", model=ENDLESS) == 0, within_s=10)
 
 
