@@ -4,7 +4,10 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import BinaryIO, NamedTuple
 
-from service.errors import InvalidRequest, NotFound, RequestError, TooLarge
+from service.errors import InvalidRequest, NotFound, RequestError
+from service.http.exchange import check_inputs, check_words
+from service.http.names import told_by
+from service.http.requests import Inputs
 from service.inference.classifier import Classifier, rank
 from service.inference.generator import Generator
 from service.inference.prompt import Prompt
@@ -15,6 +18,7 @@ from service.registry import Registry
 from service.settings import Settings
 
 BYTES_A_CHARACTER = 4  # of UTF-8, at the most
+NAMES = {"inputs": "the text"}  # what the service calls by another name, where a sentence begins with it
 
 
 class Answer(NamedTuple):
@@ -46,8 +50,8 @@ def ask(settings: Settings, text: str, name: str | None, words: int) -> Iterator
 def _check_text(text: str, settings: Settings) -> None:
     if not text.strip():
         raise InvalidRequest("the text is empty")
-    if len(text) > settings.max_input_characters:
-        raise TooLarge(f"the text has more than {settings.max_input_characters} characters")
+    with told_by(NAMES):
+        check_inputs(Inputs([text], is_list=False), settings)
     if not text.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in text):
         raise InvalidRequest("the text is not UTF-8: is it, or the terminal, in another encoding, such as EUC-KR?")
 
@@ -61,33 +65,28 @@ def _models(registry: Registry, settings: Settings, name: str | None) -> list[Mo
 
 
 def _answer(model: Model, text: str, words: int) -> Answer:
+    inputs = Inputs([text], is_list=False)
     try:
-        says = _continued(model, text, words) if model.manifest.task == "generate" else _labelled(model, text)
+        with told_by(NAMES):
+            says = _continued(model, inputs, words) if model.manifest.task == "generate" else _labelled(model, inputs)
     except RequestError as error:
         return Answer(f"{model.label}: {error}", is_good=False)
     return Answer(f"{model.label}: {says}", is_good=True)
 
 
-def _check_words(count: int, model: Model) -> None:
-    """What the service would refuse, too, which speaks of a request's inputs."""
-    limit = model.manifest.limits.max_input_words
-    if count == 0:
-        raise InvalidRequest("the text has no word that it reads")
-    if count > limit:
-        raise TooLarge(f"the text has {count} words, more than the {limit} that it reads")
-
-
-def _continued(model: Model, text: str, words: int) -> str:
+def _continued(model: Model, inputs: Inputs, words: int) -> str:
     assert isinstance(model.worker, Generator)
+    (text,) = inputs.texts
     encoded = model.tokenizer.encode_prompt(text)
-    _check_words(len(encoded.ids) - (1 if model.tokenizer.end_id is not None else 0), model)
+    check_words(inputs, [encoded], 1 if model.tokenizer.end_id is not None else 0, model)
     (generated,) = model.worker.submit([Prompt(encoded.ids, [GenerationOptions(words)])]).future.result()
     return f"{text.rstrip()}{model.tokenizer.continuation(generated.ids)}"
 
 
-def _labelled(model: Model, text: str) -> str:
+def _labelled(model: Model, inputs: Inputs) -> str:
     assert isinstance(model.worker, Classifier)
+    (text,) = inputs.texts
     read = model.reader.read(text)
-    _check_words(len(read.ids), model)
+    check_words(inputs, [read], 0, model)
     (logits,) = model.worker.submit([read]).future.result()
     return ", ".join(f"{label} {score:.1%}" for label, score in rank(logits, model.manifest.labels, "softmax", None))

@@ -2,18 +2,17 @@
 
 import asyncio
 import math
-from http import HTTPStatus
 from typing import Any, ClassVar, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
-from pydantic_core import to_json
 from starlette.types import Scope
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.errors import Overloaded
-from service.http.completion_schemas import UNDER, as_fault
+from service.http.completion_schemas import UNDER
 from service.http.gate import Gate
+from service.http.refusals import unread
 from service.http.stream import ABORT
 
 UNREAD_BYTES = 4096  # refusals that a client asks for and does not read
@@ -22,15 +21,8 @@ UNFINISHED_BYTES = 8_000_000  # of all heads that are not all there yet
 _TOO_MANY = "more is asked than can be answered; try again in 1 s"
 
 
-def _refusal(told: Any) -> bytes:
-    body = to_json(told)
-    head = b"HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/json\r\nretry-after: 1\r\ncontent-length: %d\r\n%%b\r\n%b"
-    return head % (len(body), body.replace(b"%", b"%%"))
-
-
-# Ready, for it must cost far less than an answer; %b: further headers.
-_REFUSAL = _refusal({"error": _TOO_MANY, "error_type": Overloaded.error_type})
-_REFUSAL_TO_OPENAI = _refusal(as_fault(Overloaded.error_type, _TOO_MANY))
+# Ready, for it must cost far less than an answer.
+_REFUSAL, _REFUSAL_TO_OPENAI = (unread(Overloaded.status, Overloaded.error_type, _TOO_MANY, path) for path in ("", UNDER))
 
 
 class Unfinished:
@@ -217,7 +209,8 @@ class Connection(HttpToolsProtocol):
 
     def _await_head(self) -> None:
         self._unparsed = self._head_bytes = 0
-        self.scope = cast(Any, {"headers": []})  # until the request begins: those of the last one are not its own
+        # Until the request begins: those of the last one are not its own.
+        self.url, self.scope = b"", cast(Any, {"headers": []})
         self._timer = self.loop.call_later(self.read_timeout_s, self._give_up)
 
     def _look_at_unfinished(self) -> None:
@@ -253,10 +246,8 @@ class Connection(HttpToolsProtocol):
         """An answer without a whole request, and the end of the connection."""
         self._end_head()
         self._refused = True
-        content = to_json({"error": sentence, "error_type": error_type})
-        head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\nconnection: close\r\n"
-        head += f"content-length: {len(content)}\r\n" + "retry-after: 1\r\n" * (status == Overloaded.status)
-        self.transport.write(head.encode() + self._headers_of_refusal() + b"\r\n" + content)
+        answer = unread(status, error_type, sentence, self.url.decode("latin-1"), closes=True)
+        self.transport.write(answer % self._headers_of_refusal())
         self.transport.close()
         self._abort_unless_read()
 

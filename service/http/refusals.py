@@ -1,5 +1,6 @@
 """Errors as answers: one form, whatever ended the request and wherever, and OpenAI's where its clients ask."""
 
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import Request, Response
@@ -31,14 +32,28 @@ def answer_to(error: Exception, record: Record, path: str = "") -> Response:
     return _refusal(record, path, error.status, error.error_type, str(error), headers)
 
 
+def unread(status: int, error_type: str, sentence: str, path: str = "", closes: bool = False) -> bytes:
+    """All bytes of an answer to a request that was not read, but for further headers, which belong where there is %b."""
+    status, content = _told(path, status, error_type, sentence)
+    head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\ncontent-length: {len(content)}\r\n"
+    head += "retry-after: 1\r\n" * (status == Overloaded.status) + "connection: close\r\n" * closes
+    return head.encode() + b"%b\r\n" + content.replace(b"%", b"%%")
+
+
 def _refusal(
     record: Record, path: str, status: int, error_type: str, sentence: str, headers: dict[str, str] | None = None
 ) -> Response:
     record.outcome = error_type
+    status, content = _told(path, status, error_type, sentence)
+    return Response(content, status, headers, media_type="application/json")
+
+
+def _told(path: str, status: int, error_type: str, sentence: str) -> tuple[int, bytes]:
+    """The status and the body, in the form that is known where this path is."""
     told: BaseModel = ErrorAnswer.model_validate({"error": sentence, "error_type": error_type})
     if path.startswith(UNDER):
         told, status = as_fault(error_type, sentence), status_of(status)
-    return Response(told.model_dump_json(), status, headers, media_type="application/json")
+    return status, told.model_dump_json().encode()
 
 
 async def _refuse(request: Request, error: Exception) -> Response:

@@ -45,11 +45,11 @@ def test_what_is_no_good_is_said_in_a_sentence(settings: Settings) -> None:
         list(ask(settings, TEXT, "nothing", 7))
     with pytest.raises(InvalidRequest, match="^the text is empty$"):
         list(ask(settings, " ", None, 7))
-    with pytest.raises(TooLarge, match="^the text has more than 20000 characters$"):
+    with pytest.raises(TooLarge, match="^the text: 20001 characters are more than 20000$"):
         list(ask(settings, "a" * 20_001, None, 7))
     for answer in ask(settings, "▁", None, 7):
         assert not answer.is_good
-        assert re.fullmatch(r"\S+/1: the text has no word that it reads", answer.text)
+        assert re.fullmatch(r"(\S+)/1: the text: has no word that \1 reads", answer.text)
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def terse(settings: Settings, tmp_path: Path) -> Settings:
 
 def test_a_text_that_one_model_does_not_take_is_answered_by_the_other(terse: Settings) -> None:
     refused, labelled = ask(terse, TEXT, None, 7)
-    assert refused == (f"{terse.generate_model}/1: the text has 3 words, more than the 2 that it reads", False)
+    assert refused == (f"{terse.generate_model}/1: the text: 3 words are more than the 2 of {terse.generate_model}", False)
     assert labelled.is_good
 
 
@@ -72,7 +72,7 @@ def test_the_command_tells_on_standard_error_which_model_does_not_answer_and_end
     ended = command("ask", TEXT, **given)
     assert ended.returncode == 0
     assert ended.stdout.startswith(f"{terse.classify_model}/1: ")
-    assert ended.stderr.startswith(f"error: {terse.generate_model}/1: the text has 3 words")
+    assert ended.stderr.startswith(f"error: {terse.generate_model}/1: the text: 3 words are more than the 2 of ")
     ended = command("ask", TEXT, "--model", terse.generate_model, **given)
     assert (ended.returncode, ended.stdout) == (2, "")
 
@@ -85,10 +85,10 @@ def test_a_text_of_standard_input_is_read_without_the_end_of_its_line(content: b
 def test_a_text_of_standard_input_may_be_anything_and_is_refused_in_a_sentence(settings: Settings) -> None:
     with pytest.raises(InvalidRequest, match="the text is not UTF-8"):
         list(ask(settings, read_text(io.BytesIO(TEXT.encode("euc-kr")), settings), None, 7))
-    with Path("/dev/zero").open("rb") as endless, pytest.raises(TooLarge, match="more than 20000 characters"):
+    with Path("/dev/zero").open("rb") as endless, pytest.raises(TooLarge, match="characters are more than 20000"):
         list(ask(settings, read_text(endless, settings), None, 7))
     cut = read_text(io.BytesIO("가".encode() * 40_000), settings)  # in the middle of a letter
-    with pytest.raises(TooLarge, match="more than 20000 characters"):
+    with pytest.raises(TooLarge, match="characters are more than 20000"):
         list(ask(settings, cut, None, 7))
 
 

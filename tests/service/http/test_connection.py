@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from service.http.app import create_app
+from service.http.completion_schemas import CompletionError
 from service.http.connection import HEADERS
 from service.settings import Settings
 from tests.service.conftest import ENDLESS
@@ -172,6 +173,23 @@ def test_a_refusal_tells_the_requests_id_and_that_a_page_may_read_it(head: bytes
     assert told(later) == (408, "deadline")
     assert b"access-control-allow-origin" not in later
     assert re.search(rb"\r\nx-request-id: [0-9a-f]{28}\r\n", later), "one of its own"
+
+
+@pytest.mark.parametrize(
+    ("rest_of_head", "status", "kind"),
+    [
+        (b"x: " + b"a" * MOST, 431, "invalid_request_error"),
+        (b"", 408, "server_error"),
+        (b"x: \0\r\n", 400, "invalid_request_error"),
+    ],
+    ids=["long", "slow", "broken"],
+)
+def test_where_openais_clients_ask_a_refusal_has_their_form(rest_of_head: bytes, status: int, kind: str, bounded: Server) -> None:
+    with connect(bounded) as connection:
+        connection.sendall(b"POST /v1/completions HTTP/1.1\r\nhost: a\r\n" + rest_of_head)
+        head, _, body = rest(connection).partition(b"\r\n\r\n")
+    assert int(head.split()[1]) == status
+    assert CompletionError.model_validate_json(body, strict=True).error.type == kind
 
 
 @pytest.mark.parametrize("words", [b"hello\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00", b"\0" * 50])
